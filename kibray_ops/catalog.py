@@ -1,0 +1,140 @@
+"""What the connected database holds: which of Kibray's tables and columns, and which revision of our own.
+
+Kibray is in use in several schema versions, so nothing later than the oldest one is ever assumed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, literal_column, null, text
+from sqlmodel import SQLModel
+
+from kibray_ops.errors import TablesMissing, TablesOutdated
+from kibray_ops.models.kibray.base import Kibray
+from kibray_ops.models.operations import HEAD, KNOWN_REVISIONS, VERSION_TABLE
+from kibray_ops.registry import Job
+
+# One statement for the whole catalog: table, column, and whether an INSERT has to name it.
+_COLUMNS = {
+    "postgresql": text(
+        """
+        SELECT c.relname, a.attname,
+               a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '' AS required
+        FROM pg_catalog.pg_class AS c
+        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND pg_catalog.pg_table_is_visible(c.oid)
+          AND (c.relname LIKE 'core\\_%' OR c.relname LIKE 'auth\\_%' OR c.relname LIKE 'kibray\\_ops\\_%')
+        """
+    ),
+    "sqlite": text(
+        """
+        SELECT t.name, c.name, c."notnull" AND c.dflt_value IS NULL AND NOT c.pk AS required
+        FROM sqlite_master AS t JOIN pragma_table_info(t.name) AS c
+        WHERE t.type IN ('table', 'view') AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+        """
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Hold the columns of every table: name → whether an INSERT must name it."""
+
+    tables: Mapping[str, Mapping[str, bool]]
+    revision: str | None
+    """The revision of our own tables; None where they were never made."""
+
+    def has(self, table: str, column: str | None = None) -> bool:
+        """Tell whether a table, or a column of it, exists."""
+        return table in self.tables and (column is None or column in self.tables[table])
+
+    def optional(self, model: type[Kibray], name: str) -> ColumnElement[Any]:
+        """Return a column that only some schema versions have, or NULL under its name where it does not exist."""
+        (declared,) = (column for column in model.optional if column.name == name)
+        if not self.has(table_of(model).name, name):
+            return null().label(name)
+        return literal_column(f"{table_of(model).name}.{name}", declared.type).label(name)
+
+    def missing(self, table: Table) -> tuple[str, ...]:
+        """Return the columns of a mapped table that the database lacks; the bare table name where all are missing."""
+        if table.name not in self.tables:
+            return (table.name,)
+        return tuple(f"{table.name}.{c.name}" for c in table.columns if c.name not in self.tables[table.name])
+
+    def unfilled(self, table: Table) -> tuple[str, ...]:
+        """Return the columns that an INSERT must name and that we do not know: Kibray has moved on."""
+        known = {column.name for column in table.columns}
+        return tuple(
+            f"{table.name}.{name}"
+            for name, required in self.tables.get(table.name, {}).items()
+            if required and name not in known
+        )
+
+    def require(self, job: Job) -> None:
+        """Raise TablesMissing when the database lacks what a job needs."""
+        mapped = Kibray.metadata.tables
+        gaps: list[str] = []
+        for name in job.tables:
+            if name in mapped:
+                gaps += self.missing(mapped[name])
+            elif not self.has(name):
+                gaps.append(name)
+        if gaps and not any(self.has(name) for name in job.tables):
+            raise TablesMissing(
+                f"This is not Kibray's database: it has no table {gaps[0]}.",
+                hint="Point DATABASE_URL at Kibray's database, or make one: `kibray-ops db init --standalone`.",
+            )
+        if gaps:
+            raise TablesMissing(f"The database lacks {_some(gaps)}.")
+        strangers = [
+            name
+            for table, privileges in job.writes.items()
+            if "INSERT" in privileges and table in mapped
+            for name in self.unfilled(mapped[table])
+        ]
+        if strangers:
+            raise TablesMissing(
+                f"Kibray's {_some(strangers)} must be filled, and this version does not know how.",
+                hint="Nothing was written. Upgrade kibray-ops to a version that knows this Kibray.",
+            )
+
+    def require_own(self) -> None:
+        """Raise TablesOutdated when our own tables are missing, older or newer than this program."""
+        if self.revision == HEAD:
+            return
+        if self.revision is None:
+            raise TablesOutdated(
+                "kibray-ops has not been set up in this database.",
+                hint="Run `kibray-ops db init` once; it adds the kibray_ops_* tables and touches no other.",
+            )
+        if self.revision in KNOWN_REVISIONS:
+            raise TablesOutdated(
+                f"kibray-ops's tables are older ({self.revision}) than the program ({HEAD}).",
+                hint="Run `kibray-ops db init` to upgrade them.",
+            )
+        raise TablesOutdated(
+            f"kibray-ops's tables are newer ({self.revision}) than the program ({HEAD}).",
+            hint="Upgrade the program: `pip install --upgrade kibray-ops`.",
+        )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def table_of(model: type[SQLModel]) -> Table:
+    """Return the table of a model class."""
+    table: Table = model.__table__  # type: ignore[attr-defined]
+    return table
+
+
+def read_catalog(connection: Connection) -> Catalog:
+    """Read what the database holds; two statements at most."""
+    tables: dict[str, dict[str, bool]] = {}
+    for table, column, required in connection.execute(_COLUMNS[connection.dialect.name]):
+        tables.setdefault(table, {})[column] = bool(required)
+    revision = None
+    if VERSION_TABLE in tables:
+        revision = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - our name
+    return Catalog(tables, revision)

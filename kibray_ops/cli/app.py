@@ -1,0 +1,86 @@
+"""Build the Typer app and be the one place where an error becomes an exit code."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from typer.main import get_command
+
+from kibray_ops import __version__, errors, settings
+from kibray_ops.cli import config, database, demo, render, runs
+from kibray_ops.cli.jobs import JobGroup
+
+GROUPS = {
+    "payroll": "Weekly payroll.",
+    "invoices": "Invoice status and overdue notices.",
+    "notifications": "Delivery and archive of notifications.",
+    "weather": "Forecasts for every job site.",
+    "plans": "Daily plans.",
+    "inventory": "Stock.",
+    "touchups": "Touch-ups.",
+}
+
+app = typer.Typer(
+    name="kibray-ops",
+    help="Run a painting contractor's back office from cron.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+for _group, _help in GROUPS.items():
+    app.add_typer(typer.Typer(cls=JobGroup, help=_help, no_args_is_help=True, callback=lambda: None), name=_group)
+app.add_typer(runs.app, name="runs")
+app.add_typer(database.app, name="db")
+app.add_typer(config.app, name="config")
+app.command("demo")(demo.demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"kibray-ops {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    env_file: Annotated[
+        Path | None, typer.Option("--env-file", metavar="FILE", help="Read settings from this file.")
+    ] = None,
+    cron: Annotated[
+        bool, typer.Option("--cron", help="As the crontab calls it: work for the latest slot, be silent on success.")
+    ] = False,
+    verbose: Annotated[  # noqa: ARG001 - the boundary below looks for the word itself
+        bool, typer.Option("--verbose", "-v", help="Show tracebacks.")
+    ] = False,
+    version: Annotated[  # noqa: ARG001 - its callback does the work
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Run a painting contractor's back office from cron."""
+    if env_file is not None:
+        # The undertaker of the hard time limit reads the settings anew.
+        os.environ[f"{settings.PREFIX}ENV_FILE"] = str(env_file)
+    context.obj = render.Invocation(cron=cron)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit with the code from the table in errors.py."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = get_command(app).main(arguments, prog_name="kibray-ops", standalone_mode=False)
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        code = render.usage(error, arguments)
+    except typer.Abort:
+        code = errors.Interrupted.exit_code
+    except KeyboardInterrupt as error:
+        code = render.failure(error, arguments)
+    except BrokenPipeError:
+        # The reader has gone (`| head`): what was done is done, and nobody is left to tell.
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - lives until the process ends
+        code = errors.DONE
+    except Exception as error:
+        code = render.failure(error, arguments)
+    sys.exit(code if isinstance(code, int) else errors.DONE)

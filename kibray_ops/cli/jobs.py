@@ -1,0 +1,184 @@
+"""Turn every registered job into its command: the job's own options from its signature, and the shared ones."""
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from kibray_ops import registry, settings
+from kibray_ops.cli import export, log, render
+from kibray_ops.clock import Clock
+from kibray_ops.errors import KibrayOpsError, UsageError
+from kibray_ops.registry import Job
+
+if TYPE_CHECKING:
+    from kibray_ops.runner import JobFunction, Report
+
+SHARED: dict[str, Any] = {
+    "dry_run": Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be done; write nothing.")],
+    "as_json": Annotated[bool, typer.Option("--json", help="Print one JSON object.")],
+    "as_of": Annotated[
+        str | None, typer.Option("--as-of", metavar="WHEN", help="Work as if it were this date or moment.")
+    ],
+    "csv": Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write the report's lines to a CSV file, - for stdout.")
+    ],
+    "quiet": Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")],
+    "verbose": Annotated[bool, typer.Option("--verbose", "-v", help="Log more, and show tracebacks.")],
+}
+"""The options of every job."""
+
+
+class JobCommand(TyperCommand):
+    """A command in which an option whose metavar stands in brackets may stand bare, which means its default.
+
+    Typer has no optional option values: it would take the next word, or miss one.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        may_be_bare = {
+            name for option in self.params if str(getattr(option, "metavar", "")).startswith("[") for name in option.opts
+        }
+        return super().parse_args(ctx, _without_bare(args, may_be_bare))
+
+
+def _without_bare(words: list[str], may_be_bare: set[str]) -> list[str]:
+    kept: list[str] = []
+    for position, word in enumerate(words):
+        if word == "--":
+            return kept + words[position:]
+        followed = words[position + 1 : position + 2]
+        if word not in may_be_bare or (followed and not followed[0].startswith("-")):
+            kept.append(word)
+    return kept
+
+
+class _Unloaded(TyperCommand):
+    """A job's place in the list of commands: its module is imported only when the job is asked for."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job.command[1], help=job.summary if job.is_built else f"{job.summary} (not built yet)")
+        self.job = job
+
+
+class JobGroup(TyperGroup):
+    """The jobs whose command begins with the group's name."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for job in registry.in_group(self.name or ""):
+            self.add_command(_Unloaded(job))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command_of(command.job) if isinstance(command, _Unloaded) else command, rest
+
+
+def command_of(job: Job) -> TyperCommand:
+    """Return a job's command, its options included."""
+    single = typer.Typer(add_completion=False)
+    loose = {} if job.is_built else {"ignore_unknown_options": True, "allow_extra_args": True}
+    single.command(job.command[1], cls=JobCommand, help=_help(job), context_settings=loose)(_callback(job))
+    command = get_command(single)
+    assert isinstance(command, TyperCommand)  # noqa: S101 - for the type checker; one command makes no group
+    return command
+
+
+def _help(job: Job) -> str:
+    if not job.is_built:
+        return f"{job.summary}\n\nNot built yet."
+    # The docstring is written for the person at the terminal, but for its last paragraph: what it raises.
+    paragraphs = (inspect.getdoc(_function(job)) or job.summary).split("\n\n")
+    return "\n\n".join(" ".join(text.split()) for text in paragraphs if not text.startswith("Raises"))
+
+
+def _function(job: Job) -> "JobFunction":
+    from kibray_ops.runner import load
+
+    return load(job)
+
+
+def _callback(job: Job) -> Callable[..., int]:
+    own = []
+    if job.is_built:
+        parameters = inspect.signature(_function(job), eval_str=True).parameters.values()
+        own = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in parameters if parameter.name != "run"]
+
+    def call(context: typer.Context, **words: Any) -> int:
+        options = {p.name: words[p.name] for p in own if words[p.name] != p.default}
+        shared = {name: words[name] for name in SHARED}
+        return _start(job, options, cron=context.obj.cron, **shared)
+
+    shared = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=None if name in ("as_of", "csv") else False
+        )
+        for name, kind in SHARED.items()
+    ]
+    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    parameters = [context, *own, *shared]
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return call
+
+
+def _start(
+    job: Job,
+    options: dict[str, Any],
+    *,
+    cron: bool,
+    dry_run: bool,
+    as_json: bool,
+    as_of: str | None,
+    csv: Path | None,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    from kibray_ops.runner import Report, Trigger
+
+    trigger = Trigger.CRON if cron else Trigger.MANUAL
+    output = render.Output(as_json=as_json, quiet=quiet, verbose=verbose, cron=cron)
+    report = Report(job.name, dry_run, trigger, Clock(settings.ZoneInfo("UTC")).real())
+    found = settings.load()
+    try:
+        sheet = export.prepare(csv, as_json=as_json)
+        report = _execute(job, options, found, trigger, as_of=as_of, dry_run=dry_run, verbose=verbose)
+    except KibrayOpsError as error:
+        report.fail(error)
+        sheet = None
+    try:
+        render.report(job, report, found, output, to_stdout=sheet is not None and sheet.is_stdout)
+        if sheet is not None:
+            sheet.write(job, report)
+    except BrokenPipeError:
+        # The reader has gone (`| head`): the work is done all the same, and its exit code counts.
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - lives until the process ends
+    return report.exit_code
+
+
+def _execute(
+    job: Job,
+    options: dict[str, Any],
+    found: settings.Settings,
+    trigger: Any,
+    *,
+    as_of: str | None,
+    dry_run: bool,
+    verbose: bool,
+) -> "Report":
+    from kibray_ops.runner import execute
+    from kibray_ops.schedule import parse_as_of
+
+    log.configure(found, verbose=verbose)
+    clock = Clock(found.checked().zone)
+    if as_of is not None:
+        clock = clock.at(parse_as_of(as_of, job, clock.zone))
+    if dry_run and trigger != "manual":
+        raise UsageError("--cron and --dry-run exclude each other.", hint="cron is for real runs.")
+    return execute(job, settings=found, clock=clock, trigger=trigger, dry_run=dry_run, options=options)

@@ -1,0 +1,199 @@
+"""An outcome or an error → a report in the terminal, or one JSON object."""
+
+import sys
+import traceback
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from kibray_ops import errors, registry, settings
+from kibray_ops.registry import Job
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from kibray_ops.job import Problem
+    from kibray_ops.runner import Report
+
+PIPE_WIDTH = 160
+"""Columns of a report that nobody wraps: in a pipe or a file."""
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What the words before the command said."""
+
+    cron: bool = False
+
+
+@dataclass(frozen=True)
+class Output:
+    """How the report is wanted."""
+
+    as_json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    cron: bool = False
+
+
+def report(job: Job, told: "Report", found: settings.Settings, output: Output, *, to_stdout: bool) -> None:
+    """Show a run's report; `to_stdout` says that stdout is taken by something else."""
+    if output.verbose and told.traceback:
+        sys.stderr.write(found.redact(told.traceback))
+    if sys.stderr.isatty():
+        for warning in found.warnings:
+            sys.stderr.write(f"Warning: {warning}\n")
+    if output.as_json:
+        print_json(envelope(told), found)
+        return
+    if told.error is not None:
+        print_error(told.error, found, run_id=told.run_id)
+        return
+    if (output.cron and told.exit_code == errors.DONE) or told.status == "skipped" or to_stdout:
+        return
+    if output.quiet:
+        for problem in told.problems:
+            if problem.severity == "failure":
+                sys.stderr.write(f"{problem.subject}: {problem.message}\n")
+        return
+    show = getattr(view_of(job), "show", None) or _show_rows
+    show(told, console())
+
+
+def failure(error: BaseException, arguments: list[str]) -> int:
+    """Show an error that no run caught, and return its exit code."""
+    from kibray_ops.runner import explained
+
+    told = explained(error)
+    found = settings.load()
+    if {"--verbose", "-v"} & set(arguments):
+        sys.stderr.write(found.redact("".join(traceback.format_exception(error))))
+    if "--json" in arguments:
+        print_json({**empty_envelope(arguments), "exit_code": told.exit_code, "error": _error(told)}, found)
+    else:
+        print_error(told, found)
+    return told.exit_code
+
+
+def usage(error: typer.TyperException, arguments: list[str]) -> int:
+    """Show what is wrong with the words of a command, and return the exit code."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
+        sys.stdout.write(f"{context.get_help()}\n")
+        return error.exit_code
+    where = context.command_path if context is not None else "kibray-ops"
+    told = errors.UsageError(error.format_message(), hint=f"`{where} --help` shows what it takes.")
+    return failure(told, arguments)
+
+
+def envelope(told: "Report") -> dict[str, Any]:
+    """Return the one JSON object of a run; its keys are always the same."""
+    return {
+        "schema": 1,
+        "job": told.job,
+        "run_id": told.run_id,
+        "status": told.status,
+        "exit_code": told.exit_code,
+        "dry_run": told.dry_run,
+        "trigger": told.trigger,
+        "slot": told.slot,
+        "as_of": told.as_of,
+        "started_at": told.started_at,
+        "finished_at": told.finished_at,
+        "result": told.result,
+        "rows": told.rows,
+        "problems": [problem.as_dict() for problem in told.problems],
+        "error": None if told.error is None else _error(told.error),
+    }
+
+
+def empty_envelope(arguments: list[str]) -> dict[str, Any]:
+    """Return the JSON object of a command that failed before its run began."""
+    from kibray_ops.clock import Clock
+    from kibray_ops.runner import Report, Trigger
+
+    now = Clock(settings.ZoneInfo("UTC")).real()
+    words = [word for word in arguments if not word.startswith("-")]
+    job = next((j.name for j in (*registry.JOBS, *registry.ACTIONS) if list(j.command) == words[:2]), "")
+    dry_run = bool({"--dry-run", "-n"} & set(arguments))
+    trigger = Trigger.CRON if "--cron" in arguments else Trigger.MANUAL
+    return envelope(Report(job, dry_run, trigger, now, finished_at=now))
+
+
+def _error(told: errors.KibrayOpsError) -> dict[str, str]:
+    return {"type": type(told).__name__, "message": told.message, "hint": told.hint}
+
+
+def print_json(value: Any, found: settings.Settings) -> None:
+    """Print one JSON object."""
+    from kibray_ops.database import to_json
+
+    sys.stdout.write(found.redact(to_json(value)) + "\n")
+
+
+def print_error(told: errors.KibrayOpsError, found: settings.Settings, *, run_id: int | None = None) -> None:
+    """Print what happened and what to do next."""
+    red, plain = ("\033[1;31m", "\033[0m") if _in_colour() else ("", "")
+    where = f" (run {run_id})" if run_id is not None else ""
+    sys.stderr.write(found.redact(f"{red}kibray-ops:{plain} {told.message}{where}\n  {told.hint}\n"))
+
+
+def _in_colour() -> bool:
+    import os
+
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+
+
+def console() -> "Console":
+    """Return the console for stdout; in a pipe it is wide, so that no line is broken."""
+    import os
+
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        return Console(highlight=False)
+    columns = os.environ.get("COLUMNS", "")
+    return Console(highlight=False, width=int(columns) if columns.isdigit() and int(columns) else PIPE_WIDTH)
+
+
+def view_of(job: Job) -> ModuleType | None:
+    """Return the module that knows how a job's report looks, if there is one."""
+    name = f"kibray_ops.cli.views.{job.path.rpartition('.')[2]}"
+    return import_module(name) if find_spec(name) else None
+
+
+def heading(told: "Report", title: str) -> str:
+    """Return the first line of a report; a dry run says so before anything else."""
+    return f"[black on yellow] DRY RUN [/] [bold]{title}[/] [dim](nothing was written)[/]" if told.dry_run else f"[bold]{title}[/]"
+
+
+def show_problems(problems: "list[Problem]", out: "Console", *, title: str = "Needs a look") -> None:
+    """Print failures first, then warnings, each with its subject."""
+    from rich.markup import escape
+    from rich.padding import Padding
+
+    ordered = sorted(problems, key=lambda problem: problem.severity)
+    if not ordered:
+        return
+    out.print(f"\n[bold]{title}[/]")
+    for problem in ordered:
+        mark, style = ("✗", "red") if problem.severity == "failure" else ("!", "yellow")
+        line = f"[{style}]{mark}[/] [bold]{escape(problem.subject)}[/]: {escape(problem.message)}"
+        out.print(Padding(line, (0, 0, 0, 2)))
+
+
+def _show_rows(told: "Report", out: "Console") -> None:
+    from rich.table import Table
+
+    out.print(heading(told, told.job))
+    if told.rows:
+        table = Table(*(name.replace("_", " ") for name in told.rows[0]), box=None)
+        for row in told.rows:
+            table.add_row(*("" if value is None else str(value) for value in row.values()))
+        out.print(table)
+    out.print(", ".join(f"{name} {value}" for name, value in told.result.items()))
+    show_problems(told.problems, out)

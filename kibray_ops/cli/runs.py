@@ -1,0 +1,146 @@
+"""kibray-ops runs: what ran, when, and how it ended."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kibray_ops import registry, settings
+from kibray_ops.cli import render
+from kibray_ops.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from zoneinfo import ZoneInfo
+
+app = typer.Typer(help="What ran, when, and how it ended.", no_args_is_help=True)
+
+STATUSES = ("running", "succeeded", "partial", "failed", "timed_out", "interrupted", "skipped")
+STYLES = {"succeeded": "green", "running": "cyan", "skipped": "dim", "partial": "yellow"}
+AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command("list")
+def list_runs(
+    job: Annotated[str | None, typer.Option("--job", help="Only this job, by its documented name.")] = None,
+    status: Annotated[str | None, typer.Option("--status", help=f"Only {', '.join(STATUSES)}.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many, newest first.")] = 20,
+    as_json: AsJSON = False,
+) -> None:
+    """List the newest runs."""
+    names = [known.name for known in (*registry.JOBS, *registry.ACTIONS)]
+    if job is not None and job not in names:
+        raise UsageError(f"There is no job {job!r}.", hint=f"The jobs are {', '.join(names)}.")
+    if status is not None and status not in STATUSES:
+        raise UsageError(f"There is no status {status!r}.", hint=f"Write {', '.join(STATUSES)}.")
+    from kibray_ops import history
+
+    found = settings.load().checked()
+    with _connected(found) as connection:
+        runs = history.runs(connection, job=job, status=status, limit=limit)
+    if as_json:
+        render.print_json({"schema": 1, "runs": [dict(run) for run in runs]}, found)
+        return
+    _show(runs, found.zone)
+
+
+@app.command("show")
+def show_run(run_id: Annotated[int, typer.Argument(metavar="ID", min=1)], as_json: AsJSON = False) -> None:
+    """Show everything about one run."""
+    from kibray_ops import history
+
+    found = settings.load().checked()
+    with _connected(found) as connection:
+        run = history.run(connection, run_id)
+    if run is None:
+        raise UsageError(f"There is no run {run_id}.", hint="`kibray-ops runs list` shows the newest.")
+    if as_json:
+        render.print_json({"schema": 1, "run": dict(run)}, found)
+        return
+    out = render.console()
+    from rich.markup import escape
+
+    out.print(f"[bold]Run {run['id']}[/]: {run['job']}, [{_style(run)}]{run['status']}[/]")
+    facts = {
+        "started": _local(run["started_at"], found.zone),
+        "finished": _local(run["finished_at"], found.zone),
+        "took": _duration(run),
+        "trigger": run["trigger"],
+        "slot": run["slot"],
+        "business date": run["business_date"],
+        "as of": _local(run["as_of"], found.zone),
+        "on": f"{run['host']}, process {run['pid']}, kibray-ops {run['version']}",
+        "options": json.dumps(run["arguments"]) if run["arguments"] else None,
+    }
+    for name, value in facts.items():
+        if value not in (None, ""):
+            out.print(f"  {name:<14} {escape(str(value))}")
+    for name, value in (run["result"] or {}).items():
+        out.print(f"  {name.replace('_', ' '):<14} {escape(str(value))}")
+    render.show_problems([_problem(problem) for problem in run["problems"]], out, title="Problems")
+    if run["error"]:
+        out.print("\n[bold]Error[/]")
+        out.print(escape(run["error"]), style="red")
+
+
+def _connected(found: settings.Settings) -> Any:
+    from contextlib import contextmanager
+
+    @contextmanager
+    def connected() -> Any:
+        from kibray_ops.catalog import read_catalog
+        from kibray_ops.database import Database, translated
+
+        with translated(), Database(found).connect(read_only=True) as connection:
+            read_catalog(connection).require_own()
+            yield connection
+
+    return connected()
+
+
+def _show(runs: "list[Mapping[str, Any]]", zone: "ZoneInfo") -> None:
+    from rich import box
+    from rich.table import Table
+
+    out = render.console()
+    if not runs:
+        out.print("No runs yet.")
+        return
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for title, justify in (("Run", "right"), ("Job", "left"), ("Started", "left"), ("Took", "right")):
+        table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("Status", no_wrap=True)
+    table.add_column("For", no_wrap=True)
+    table.add_column("Problems", justify="right", no_wrap=True)
+    for run in runs:
+        table.add_row(
+            str(run["id"]),
+            run["job"],
+            _local(run["started_at"], zone),
+            _duration(run),
+            f"[{_style(run)}]{run['status']}[/]",
+            run["slot"] or f"{run['business_date']} ({run['trigger']})",
+            str(len(run["problems"]) or ""),
+        )
+    out.print(table)
+
+
+def _style(run: "Mapping[str, Any]") -> str:
+    return STYLES.get(run["status"], "red")
+
+
+def _local(moment: "datetime | None", zone: "ZoneInfo") -> str:
+    return "" if moment is None else f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+
+
+def _duration(run: "Mapping[str, Any]") -> str:
+    if run["finished_at"] is None:
+        return ""
+    return f"{(run['finished_at'] - run['started_at']).total_seconds():.1f} s"
+
+
+def _problem(stored: dict[str, Any]) -> Any:
+    from kibray_ops.job import Problem
+
+    return Problem(**stored)

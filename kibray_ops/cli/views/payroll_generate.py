@@ -1,0 +1,139 @@
+"""The payroll as the office manager reads it."""
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from kibray_ops.cli.render import heading, show_problems
+from kibray_ops.payroll import trimmed
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from kibray_ops.runner import Report
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+CSV_COLUMNS = {
+    "employee_id": "Employee ID",
+    "employee": "Employee",
+    **{day: day.capitalize() for day in DAYS},
+    "total_hours": "Total hours",
+    "regular_hours": "Regular hours",
+    "overtime_hours": "Overtime hours",
+    "hourly_rate": "Rate",
+    "gross_pay": "Gross pay",
+    "change": "Change",
+    "flags": "Flags",
+    "action": "Record",
+    "record_id": "Record ID",
+}
+FLAGS = {
+    "open_entry": ("OP", "open entry"),
+    "overlap": ("OV", "overlapping entries"),
+    "negative_hours": ("NG", "negative hours"),
+    "over_24_hours": ("24", "more than 24 hours"),
+    "zero_length": ("ZL", "zero-length entry"),
+    "no_hours": ("NH", "entry without hours"),
+    "clock_change": ("CC", "clock change"),
+    "mixed_rates": ("MR", "several rates"),
+    "no_rate": ("R0", "rate of 0"),
+    "low_multiplier": ("LM", "low overtime multiplier"),
+    "hours_changed": ("HC", "hours changed since"),
+    "duplicate_record": ("DR", "duplicate record"),
+    "no_period": ("NP", "record without period"),
+    "other_period": ("PP", "record of another period"),
+    "no_project_hours": ("PH", "no project hours"),
+    "inactive": ("IN", "inactive employee"),
+    "zero_hours": ("-", "no hours"),
+    "missing_days": ("MD", "days without an entry"),
+}
+"""Flag → its code in the table and its words in the legend."""
+WIDE = 96
+"""Columns from which the days fit."""
+
+
+def show(told: "Report", out: "Console") -> None:
+    """Print one line per employee, the totals, and what needs a look."""
+    result = told.result
+    out.print(heading(told, f"Payroll for the week {result['week']}"))
+    out.print(_summary(result, dry_run=told.dry_run))
+    out.print()
+    if told.rows:
+        out.print(_table(told.rows, result, out.width))
+        if used := [FLAGS[flag] for flag in FLAGS if any(flag in row["flags"] for row in told.rows)]:
+            out.print(f"\n[dim]{'  '.join(f'{code} {words}' for code, words in used)}[/]")
+    _show_refreshed(told, out)
+    show_problems(told.problems, out)
+
+
+def _summary(result: dict[str, Any], *, dry_run: bool) -> str:
+    made = f"{result['records']} records {'would be made' if dry_run else 'made'}"
+    parts = [made]
+    if result["existing"]:
+        parts.append(f"{result['existing']} were there before")
+    if result["refreshed"]:
+        parts.append(f"{result['refreshed']} {'would be recomputed' if dry_run else 'recomputed'}")
+    period = f"Period {result['period_id']}" if result["period_id"] else "A new period"
+    return f"{period}, status {result['period_status']}: {', '.join(parts)}."
+
+
+def _table(rows: list[dict[str, Any]], result: dict[str, Any], width: int) -> "Table":
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    days = DAYS if width >= WIDE else ()
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, show_footer=True, pad_edge=False, padding=(0, 1, 0, 0), expand=False)
+    table.add_column("Employee", "Total", no_wrap=True, overflow="ellipsis", min_width=10)
+    for day in days:
+        table.add_column(day.capitalize(), _hours(sum((row[day] for row in rows), Decimal(0))), justify="right", no_wrap=True)
+    for title, total in (
+        ("Reg", _hours(result["regular_hours"])),
+        ("OT", _hours(result["overtime_hours"])),
+        ("Rate", ""),
+        ("Gross", _money(result["gross_pay"])),
+        ("Change", ""),
+    ):
+        table.add_column(title, total, justify="right", no_wrap=True)
+    table.add_column("Flags", no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        table.add_row(
+            escape(row["employee"]),
+            *(_hours(row[day]) for day in days),
+            _hours(row["regular_hours"]),
+            f"[yellow]{_hours(row['overtime_hours'])}[/]" if row["overtime_hours"] else "",
+            f"{row['hourly_rate']:.2f}",
+            _money(row["gross_pay"]),
+            _change(row["change"]),
+            " ".join(FLAGS[flag][0] for flag in row["flags"]),
+        )
+    return table
+
+
+def _hours(value: Decimal) -> str:
+    return trimmed(value) if value else "·"
+
+
+def _money(value: Decimal) -> str:
+    return f"{value:,.2f}"
+
+
+def _change(value: Decimal | None) -> str:
+    if value is None:
+        return "new"
+    return f"{value:+,.2f}" if value else "="
+
+
+def _show_refreshed(told: "Report", out: "Console") -> None:
+    from rich.markup import escape
+
+    refreshed = [row for row in told.rows if row["action"] == "refreshed"]
+    if not refreshed:
+        return
+    out.print("\n[bold]Recomputed[/]")
+    for row in refreshed:
+        was = row["was"]
+        hours = f"{trimmed(was['total_hours'])} h → {trimmed(row['total_hours'])} h" if "total_hours" in was else ""
+        gross = f"{_money(was['gross_pay'])} → {_money(row['gross_pay'])}" if "gross_pay" in was else ""
+        what = ", ".join(filter(None, (hours, gross))) or ", ".join(sorted(was)).replace("_", " ")
+        out.print(f"  [bold]{escape(row['employee'])}[/]: {what}")

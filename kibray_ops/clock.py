@@ -1,0 +1,52 @@
+"""Now, and the business time zone. The only module that asks the machine for the time."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+UTC_NAMES = frozenset(
+    {"UTC", "UCT", "GMT", "Zulu", "Universal", "Greenwich"}
+    | {f"Etc/{name}" for name in ("UTC", "UCT", "GMT", "Zulu", "Universal", "Greenwich", "GMT0", "GMT-0", "GMT+0")}
+)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Tell the moment that a run works for, in aware UTC and in the business zone.
+
+    `fixed` is the moment of `--as-of`; without it the clock is the machine's.
+    """
+
+    zone: ZoneInfo
+    fixed: datetime | None = None
+
+    def now(self) -> datetime:
+        """Return the present moment, or the one that was asked for, in UTC."""
+        return self.fixed or self.real()
+
+    def today(self) -> date:
+        """Return the business date."""
+        return self.now().astimezone(self.zone).date()
+
+    def real(self) -> datetime:
+        """Return the machine's time in UTC, whatever `--as-of` says: run records keep real times."""
+        return datetime.now(UTC)  # noqa: TID251 - this is the one place
+
+    def at(self, moment: datetime) -> "Clock":
+        """Return a clock that stands at a moment; a naive one is wall time in the business zone."""
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=self.zone)
+        return Clock(self.zone, moment.astimezone(UTC))
+
+
+def machine_zone() -> str:
+    """Return the name of the zone of this machine: `TZ` where set, else the system's.
+
+    Raises LookupError when the machine does not tell.
+    """
+    import tzlocal
+
+    try:
+        return str(tzlocal.get_localzone_name())
+    except (LookupError, ValueError, OSError) as error:
+        raise LookupError(f"this machine does not tell its time zone ({error})") from error

@@ -1,0 +1,267 @@
+"""Engines, read-only connections, locks, and what the database's errors mean. No engine exists before it is asked for."""
+
+import fcntl
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from kibray_ops.errors import (
+    ConfigurationError,
+    DatabaseMissing,
+    DatabaseUnreachable,
+    KibrayOpsError,
+    PermissionMissing,
+    RowsLocked,
+    TimeLimitReached,
+    TransientError,
+)
+from kibray_ops.settings import Settings
+
+def to_json(value: Any) -> str:
+    """Return JSON in which decimals are strings, which keep every cent, and dates are in ISO 8601."""
+    return json.dumps(value, default=_plain)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+CONNECT_TIMEOUT = 10
+"""Seconds to wait for a PostgreSQL server to answer."""
+
+
+class Database:
+    """Open connections to Kibray's database, PostgreSQL or SQLite."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        try:
+            self.url = make_url(settings.database_url)
+        except (ArgumentError, ValueError):
+            raise ConfigurationError(
+                "DATABASE_URL cannot be read.", hint="Write special characters of the password as %XX."
+            ) from None
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+
+    @property
+    def path(self) -> Path:
+        """Return the file of a SQLite database."""
+        return Path(self.url.database or "").absolute()
+
+    @cached_property
+    def writer(self) -> Engine:
+        """Return the engine whose transactions may write."""
+        return self._engine(read_only=False)
+
+    @cached_property
+    def reader(self) -> Engine:
+        """Return the engine on which the database itself refuses every write."""
+        return self._engine(read_only=True)
+
+    @contextmanager
+    def connect(self, *, read_only: bool = False) -> Iterator[Connection]:
+        """Open a connection; the transaction begins with the first statement and is rolled back unless committed.
+
+        Raises DatabaseMissing, DatabaseUnreachable or ConfigurationError.
+        """
+        if self.is_sqlite and not self.path.exists():
+            raise self._no_file()
+        engine = self.reader if read_only else self.writer
+        try:
+            connection = engine.connect()
+        except DBAPIError as error:
+            raise _not_connected(error) from error
+        with connection:
+            yield connection
+
+    def _engine(self, *, read_only: bool) -> Engine:
+        if self.is_sqlite:
+            return self._sqlite_engine(read_only=read_only)
+        return create_engine(
+            self.url.set(drivername="postgresql+psycopg"),
+            poolclass=NullPool,
+            hide_parameters=True,
+            json_serializer=to_json,
+            use_native_hstore=False,
+            connect_args={
+                "connect_timeout": CONNECT_TIMEOUT,
+                # PgBouncer in transaction mode hands the next transaction to another server connection.
+                "prepare_threshold": None,
+                "keepalives_idle": 30,
+                "keepalives_interval": 30,
+                "keepalives_count": 3,
+            },
+            execution_options={"postgresql_readonly": True} if read_only else {},
+        )
+
+    def _sqlite_engine(self, *, read_only: bool) -> Engine:
+        def connect() -> sqlite3.Connection:
+            # mode=rw: a file that is not there is an error, not a new empty database.
+            connection = sqlite3.connect(
+                f"{self.path.as_uri()}?mode=rw",
+                uri=True,
+                timeout=self.settings["LOCK_TIMEOUT"],
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            connection.execute("PRAGMA foreign_keys = ON")
+            if read_only:
+                connection.execute("PRAGMA query_only = ON")
+            return connection
+
+        engine = create_engine(
+            "sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True, json_serializer=to_json
+        )
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            # A deferred transaction that reads first fails at once when somebody else has written meanwhile.
+            connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+        return engine
+
+    def _no_file(self) -> DatabaseMissing:
+        if self.settings.is_embedded:
+            return DatabaseMissing(
+                f"There is no database yet: {self.path} does not exist and no DATABASE_URL is set.",
+                hint="Try `kibray-ops demo`, make an empty one with `kibray-ops db init --standalone`, "
+                "or set KIBRAY_OPS_DATABASE_URL to Kibray's.",
+            )
+        return DatabaseMissing(
+            f"The database file {self.path} does not exist.",
+            hint="Correct DATABASE_URL, or make the file with `kibray-ops db init --standalone`.",
+        )
+
+
+class Lock:
+    """Let one run of a job at a time work on a database, on however many hosts.
+
+    The lock frees itself when its process or host dies. PostgreSQL: an advisory lock of the transaction that acquires
+    it. SQLite: `flock` on a file beside the database that is never deleted (locking the database file itself would
+    drop SQLite's own locks).
+    """
+
+    def __init__(self, database: Database, name: str) -> None:
+        self.database = database
+        self.name = name
+        self._file: int | None = None
+
+    def acquire(self, connection: Connection) -> bool:
+        """Take the lock, for as long as the connection's transaction lasts or until `release`; never waits."""
+        if not self.database.is_sqlite:
+            statement = text("SELECT pg_try_advisory_xact_lock(:key)")
+            return bool(connection.execute(statement, {"key": self.key}).scalar_one())
+        if self._file is not None:
+            return True
+        path = self.database.path.with_name(f"{self.database.path.name}.{self.name}.lock")
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise ConfigurationError(
+                f"The lock file {path} cannot be opened: {error.strerror}.",
+                hint="The user that runs kibray-ops must be able to write in the directory of the database.",
+            ) from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            return False
+        self._file = file
+        return True
+
+    def release(self) -> None:
+        """Give a SQLite lock back; on PostgreSQL the end of the transaction does."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    @property
+    def key(self) -> int:
+        """Return the lock's signed 64-bit number on PostgreSQL."""
+        digest = hashlib.blake2b(f"kibray-ops:{self.name}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big", signed=True)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the database's errors inside the block into ours."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise meaning(error) from error
+
+
+def meaning(error: DBAPIError) -> KibrayOpsError:
+    """Return what an error of the database means to the person who ran the command."""
+    cause = error.orig
+    if isinstance(cause, sqlite3.Error):
+        return _sqlite_meaning(cause)
+    state = getattr(cause, "sqlstate", None) or ""
+    words = _words(cause)
+    if state == "55P03":
+        return RowsLocked()
+    if state == "57014":
+        return TimeLimitReached()
+    if state in ("40001", "40P01") or state.startswith(("08", "57P")) or error.connection_invalidated:
+        return TransientError(f"The database gave up on the transaction: {words}.")
+    if state == "42501":
+        return PermissionMissing(f"The database role lacks a privilege: {words}.")
+    if state == "25006":
+        return KibrayOpsError(f"The database is read-only: {words}.", hint="Nothing was written.")
+    return KibrayOpsError(
+        f"The database refused: {words}.", hint="Nothing of this transaction was written. Add --verbose for more."
+    )
+
+
+def _sqlite_meaning(cause: sqlite3.Error) -> KibrayOpsError:
+    words = str(cause)
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return RowsLocked("Another program holds the database file.")
+    if code == sqlite3.SQLITE_INTERRUPT:
+        return TimeLimitReached()
+    if code == sqlite3.SQLITE_NOTADB:
+        return ConfigurationError("The file is not a SQLite database.", hint="Correct DATABASE_URL.")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return ConfigurationError(
+            f"The database file cannot be used: {words}.",
+            hint="The user that runs kibray-ops must be able to write the file and its directory.",
+        )
+    return KibrayOpsError(
+        f"The database refused: {words}.", hint="Nothing of this transaction was written. Add --verbose for more."
+    )
+
+
+def _not_connected(error: DBAPIError) -> KibrayOpsError:
+    if isinstance(error.orig, sqlite3.Error):
+        return _sqlite_meaning(error.orig)
+    words = _words(error.orig)
+    refused = ("authentication failed", "does not exist", "no pg_hba.conf entry", "not permitted to log in")
+    if any(reason in words for reason in refused):
+        return ConfigurationError(
+            f"The database server refuses the login: {words}.",
+            hint="Correct the user, password or database name in DATABASE_URL.",
+        )
+    return DatabaseUnreachable(f"The database server does not answer: {words}.")
+
+
+def _words(cause: Any) -> str:
+    """Return the first line of what the database said."""
+    primary = getattr(getattr(cause, "diag", None), "message_primary", None)
+    lines = (primary or str(cause)).strip().splitlines()
+    return lines[0].strip().rstrip(".") if lines else type(cause).__name__

@@ -1,0 +1,76 @@
+"""The job author's vocabulary: what a job is given (Run) and what it returns (Outcome).
+
+A job is one function in one file. It first takes its locks and reads what it will do (that is the report), then returns
+if `run.dry_run`, then writes in sets. It never prints, exits, or asks the machine for the time or the environment.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from sqlmodel import Session
+
+from kibray_ops.catalog import Catalog
+from kibray_ops.clock import Clock
+from kibray_ops.settings import Settings
+
+WARNING, FAILURE = "warning", "failure"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Name one thing that somebody should look at.
+
+    A warning leaves the run a success; a failure (something was not done) makes it partial, exit 3.
+    """
+
+    severity: str
+    kind: str
+    subject: str
+    message: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the problem as it is stored and printed as JSON."""
+        return {
+            "severity": self.severity,
+            "kind": self.kind,
+            "subject": self.subject,
+            "message": self.message,
+        }
+
+
+@dataclass
+class Outcome:
+    """Hold what a job did, or in a dry run would do: counts, rows, problems."""
+
+    result: dict[str, Any]
+    """Counts, with the keys that Kibray's tasks returned."""
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def is_partial(self) -> bool:
+        """Tell whether something was not done."""
+        return any(problem.severity == FAILURE for problem in self.problems)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Hold what a job is given."""
+
+    session: Session
+    catalog: Catalog
+    settings: Settings
+    clock: Clock
+    business_date: date
+    dry_run: bool
+    id: int | None
+    """The run record; None in a dry run."""
+    commit_item: Callable[[], None]
+    """Commit a finished item or batch; raises when the lock was lost or the time is up. Not for atomic jobs."""
+
+    @property
+    def now(self) -> datetime:
+        """Return the moment that the run works for, in UTC."""
+        return self.clock.now()

@@ -1,0 +1,1 @@
+"""The jobs, one file for each and nothing else."""

@@ -1,0 +1,1 @@
+"""Our own tables, made and upgraded by Alembic."""

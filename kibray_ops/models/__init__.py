@@ -1,0 +1,1 @@
+"""Tables: Kibray's, only the columns that we use, and our own."""

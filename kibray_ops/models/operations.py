@@ -1,0 +1,82 @@
+"""Our own tables, `kibray_ops_*`. Alembic makes and upgrades them (`migrations/`); a test compares the two."""
+
+from datetime import date, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import Column, Index, MetaData, Text, text
+from sqlmodel import Field, SQLModel
+
+from kibray_ops.models.types import BigKey, Document, Moment
+
+HEAD = "0001"
+"""The revision that this version of the program works with."""
+KNOWN_REVISIONS = ("0001",)
+VERSION_TABLE = "kibray_ops_alembic_version"
+
+RUNNING, SUCCEEDED, PARTIAL = "running", "succeeded", "partial"
+FAILED, TIMED_OUT, INTERRUPTED, SKIPPED = "failed", "timed_out", "interrupted", "skipped"
+CLAIMING = (RUNNING, SUCCEEDED, PARTIAL)
+"""A run in one of these states holds its slot."""
+
+
+class Operations(SQLModel):
+    """Base of our own tables."""
+
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class RunRecord(Operations, table=True):
+    """One run of a job, written as `running` before its work begins."""
+
+    __tablename__ = "kibray_ops_run"
+    __table_args__ = (
+        # Claiming a slot: two hosts, a doubled cron line or the repeated hour end in one execution.
+        Index(
+            "kibray_ops_run_slot",
+            "job",
+            "slot",
+            unique=True,
+            postgresql_where=text("status IN ('running', 'succeeded', 'partial')"),
+            sqlite_where=text("status IN ('running', 'succeeded', 'partial')"),
+        ),
+        # Freeing what died, the holder of a lock, and whether a manual run satisfies a slot: by job and state.
+        Index("kibray_ops_run_job_status", "job", "status", "business_date"),
+        # `runs list`: the newest runs, of all jobs or of one.
+        Index("kibray_ops_run_started", "started_at"),
+    )
+
+    id: int | None = Field(default=None, sa_column=Column(BigKey, primary_key=True, autoincrement=True))
+    job: str = Field(max_length=80)
+    slot: str | None = Field(default=None, max_length=40)
+    business_date: date
+    trigger: str = Field(max_length=20)
+    host: str = Field(max_length=255)
+    pid: int
+    version: str = Field(max_length=40)
+    arguments: dict[str, Any] = Field(default_factory=dict, sa_column=Column(Document, nullable=False))
+    as_of: datetime | None = Field(default=None, sa_column=Column(Moment))
+    started_at: datetime = Field(sa_column=Column(Moment, nullable=False))
+    finished_at: datetime | None = Field(default=None, sa_column=Column(Moment))
+    status: str = Field(max_length=20)
+    result: dict[str, Any] | None = Field(default=None, sa_column=Column(Document))
+    problems: list[dict[str, Any]] = Field(default_factory=list, sa_column=Column(Document, nullable=False))
+    error: str | None = Field(default=None, sa_column=Column(Text))
+
+
+class State(Operations, table=True):
+    """Facts about this installation, one row each: `baseline` is the moment of going live."""
+
+    __tablename__ = "kibray_ops_state"
+
+    key: str = Field(primary_key=True, max_length=80)
+    value: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class Provenance(Operations, table=True):
+    """Which rows of Kibray's tables a run created: only these may be taken back."""
+
+    __tablename__ = "kibray_ops_provenance"
+
+    table_name: str = Field(primary_key=True, max_length=80)
+    row_id: int = Field(sa_column=Column(BigKey, primary_key=True, autoincrement=False))
+    run_id: int = Field(sa_column=Column(BigKey, nullable=False))

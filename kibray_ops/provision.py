@@ -1,0 +1,180 @@
+"""Set kibray-ops up in a database: make or upgrade our own tables, compare Kibray's with what we need, print GRANTs."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import import_module, resources
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Table, select, text
+from sqlmodel import col
+
+from kibray_ops import registry
+from kibray_ops.catalog import Catalog, read_catalog
+from kibray_ops.database import Database, Lock, translated
+from kibray_ops.errors import TablesMissing, UsageError
+from kibray_ops.models.kibray.base import Kibray
+from kibray_ops.models.operations import HEAD, VERSION_TABLE, Operations, State
+from kibray_ops.registry import Job
+
+LATER_TABLES = ("core_projectmanagerassignment", "core_touchup", "core_notificationpreference")
+"""Tables that only the later schema version of Kibray has."""
+
+
+@dataclass(frozen=True)
+class Initialised:
+    """Tell what `init` did."""
+
+    revision_before: str | None
+    baseline: datetime
+    kibray_tables_made: bool
+
+
+def kibray_tables() -> dict[str, Table]:
+    """Return every Kibray table that some job uses."""
+    for module in ("people", "projects", "payroll", "office"):
+        import_module(f"kibray_ops.models.kibray.{module}")
+    return dict(Kibray.metadata.tables)
+
+
+def init(database: Database, *, standalone: bool, baseline: datetime | None, now: datetime) -> Initialised:
+    """Make or upgrade our own tables and note the baseline, in one transaction.
+
+    `standalone` also makes Kibray's tables, but only in an empty database. The baseline is noted once; a given one
+    moves it. Raises TablesMissing, UsageError and the database's errors.
+    """
+    if standalone and database.is_sqlite and not database.path.exists():
+        database.path.parent.mkdir(parents=True, exist_ok=True)
+        database.path.touch(mode=0o600)
+    with translated(), database.connect() as connection:
+        if not database.is_sqlite:
+            # Two at once: the second waits and finds the work done. On SQLite the write lock does the same.
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": Lock(database, "init").key})
+        made = _kibray_tables(connection, standalone=standalone)
+        before = read_catalog(connection).revision
+        _upgrade(connection)
+        noted = _note_baseline(connection, baseline, now)
+        connection.commit()
+    return Initialised(before, noted, made)
+
+
+def _kibray_tables(connection: Connection, *, standalone: bool) -> bool:
+    from sqlalchemy import inspect
+
+    present = set(inspect(connection).get_table_names())
+    strangers = {name for name in present if not name.startswith("kibray_ops_")}
+    if "core_employee" in present:
+        return False
+    if not standalone:
+        raise TablesMissing(
+            "This is not Kibray's database: it has no table core_employee.",
+            hint="Correct DATABASE_URL, or add --standalone to make an empty database of its own.",
+        )
+    if strangers:
+        raise UsageError(
+            f"The database is not empty: it has a table {min(strangers)}.",
+            hint="--standalone works only in an empty database; nothing was made.",
+        )
+    kibray_tables()
+    Kibray.metadata.create_all(connection)
+    for mapper in Kibray.__subclasses__():
+        table: Table = mapper.__table__  # type: ignore[attr-defined]
+        for column in mapper.optional:
+            if column.name in _OLD_COLUMNS:
+                continue
+            kind = column.type.compile(connection.dialect)
+            rule = "" if column.nullable else f" NOT NULL DEFAULT {_default(column.type)}"
+            connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}{rule}"))
+    return True
+
+
+_OLD_COLUMNS = ("is_paid",)
+"""Optional columns that the later schema version has dropped."""
+
+
+def _default(kind: Any) -> str:
+    return "false" if kind.python_type is bool else "0"
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    with resources.as_file(resources.files("kibray_ops.migrations")) as directory:
+        config.set_main_option("script_location", str(Path(directory)).replace("%", "%%"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, HEAD)
+
+
+def _note_baseline(connection: Connection, baseline: datetime | None, now: datetime) -> datetime:
+    held = connection.execute(select(col(State.value)).where(col(State.key) == "baseline")).scalar()
+    if held and baseline is None:
+        return datetime.fromisoformat(held)
+    moment = baseline or now
+    connection.execute(text("DELETE FROM kibray_ops_state WHERE key = 'baseline'"))
+    connection.execute(
+        text("INSERT INTO kibray_ops_state (key, value) VALUES ('baseline', :value)"), {"value": moment.isoformat()}
+    )
+    return moment
+
+
+@dataclass(frozen=True)
+class Gap:
+    """One table or column that is missing, and the commands that do not work without it."""
+
+    name: str
+    commands: tuple[str, ...]
+    note: str = ""
+
+
+def gaps(catalog: Catalog) -> list[Gap]:
+    """Return what the database lacks of Kibray's tables, and columns that we would not know how to fill."""
+    tables = kibray_tables()
+    found: list[Gap] = []
+    for name in sorted(tables):
+        if name in LATER_TABLES:
+            continue
+        for missing in catalog.missing(tables[name]):
+            found.append(Gap(missing, _commands(name)))
+        optional = {column.name for model in Kibray.__subclasses__() for column in model.optional}
+        for stranger in catalog.unfilled(tables[name]):
+            writers = tuple(command for job in _users(name) if "INSERT" in job.writes.get(name, "") for command in [_words(job)])
+            if writers and stranger.rpartition(".")[2] not in optional:
+                found.append(Gap(stranger, writers, "must be filled, and this version does not know how"))
+    return found
+
+
+def _users(table: str) -> list[Job]:
+    return [job for job in (*registry.JOBS, *registry.ACTIONS) if table in job.tables]
+
+
+def _words(job: Job) -> str:
+    return " ".join(job.command)
+
+
+def _commands(table: str) -> tuple[str, ...]:
+    return tuple(_words(job) for job in _users(table))
+
+
+def grants(role: str, catalog: Catalog | None = None) -> str:
+    """Return the GRANT statements for a role that runs all jobs and may do nothing else.
+
+    Only the columns that are read can be read: never `password`, never `social_security_number`.
+    """
+    name = '"' + role.replace('"', '""') + '"'
+    tables = kibray_tables()
+    lines = [f"-- What kibray-ops needs, and no more. Run as the owner of Kibray's tables."]
+    for table in sorted(tables):
+        optional = [c.name for m in Kibray.__subclasses__() if m.__tablename__ == table for c in m.optional]
+        columns = [column.name for column in tables[table].columns] + optional
+        if catalog is not None:
+            columns = [column for column in columns if catalog.has(table, column)]
+        privileges = sorted({p.strip() for job in _users(table) for p in job.writes.get(table, "").split(",") if p.strip()})
+        if columns:
+            lines.append(f"GRANT SELECT ({', '.join(columns)}) ON {table} TO {name};")
+        if privileges and columns:
+            lines.append(f"GRANT {', '.join(privileges)} ON {table} TO {name};")
+    lines += [f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {name};" for table in sorted(Operations.metadata.tables)]
+    lines.append(f"GRANT SELECT ON {VERSION_TABLE} TO {name};")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,213 @@
+"""The jobs as data. The command line, the crontab, the documents and the status all read this table, and nothing else.
+
+A new job is one file in `jobs/`, one entry here and one test file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from importlib.util import find_spec
+
+
+class Kind(StrEnum):
+    """How much of its work a job commits at a time."""
+
+    ATOMIC = "atomic"
+    BATCHED = "batched"
+    PER_ITEM = "per item"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Declare one job: its names, its schedule, and what it reads and writes in Kibray's tables."""
+
+    name: str
+    """The documented task name, as in the Automation Guide."""
+    command: tuple[str, str]
+    """The words after `kibray-ops`; the module in `jobs/` and its function are named after them."""
+    summary: str
+    """One imperative sentence: help text, crontab comment, README row."""
+    kind: Kind
+    cron: str | None = None
+    """Five-field expression in the business zone; None for what operators start only by hand."""
+    arguments: tuple[str, ...] = ()
+    """What the crontab adds to the command."""
+    deadline: timedelta | None = None
+    """How long after its slot a run is still worth starting; None: until the next slot."""
+    function: str = ""
+    """The Celery function that it replaces, for people who come from `celery call`."""
+    reads: tuple[str, ...] = ()
+    writes: Mapping[str, str] = field(default_factory=dict)
+    """Table → the privileges it needs there beside SELECT."""
+    lock: str = ""
+    """The name whose lock it takes, where it shares one with another job."""
+    module: str = ""
+
+    @property
+    def path(self) -> str:
+        """Return the module that holds the job."""
+        return self.module or f"kibray_ops.jobs.{'_'.join(self.command).replace('-', '_')}"
+
+    @property
+    def entry(self) -> str:
+        """Return the name of the function in that module."""
+        return self.command[1].replace("-", "_")
+
+    @property
+    def lock_name(self) -> str:
+        """Return the name of the lock: one run at a time for each."""
+        return self.lock or self.name
+
+    @property
+    def hourly(self) -> bool:
+        """Tell whether its slots are hours (keyed in UTC) rather than days (keyed on local wall time)."""
+        return self.cron is not None and self.cron.split()[1] == "*"
+
+    @property
+    def is_built(self) -> bool:
+        """Tell whether this version of the program holds the job."""
+        return find_spec(self.path) is not None
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Return every Kibray table that the job needs."""
+        return tuple(dict.fromkeys((*self.reads, *self.writes)))
+
+
+ALERT_READS = ("auth_user", "core_profile")
+
+JOBS: tuple[Job, ...] = (
+    Job(
+        name="update-invoice-statuses",
+        function="update_invoice_statuses",
+        command=("invoices", "update-statuses"),
+        summary="Bring the status of every invoice in line with its due date and payments.",
+        kind=Kind.ATOMIC,
+        cron="0 1 * * *",
+        deadline=timedelta(hours=20),
+        writes={"core_invoice": "UPDATE"},
+    ),
+    Job(
+        name="cleanup-old-notifications",
+        function="cleanup_old_notifications",
+        command=("notifications", "cleanup"),
+        summary="Archive the read notifications that are older than 30 days.",
+        kind=Kind.BATCHED,
+        cron="0 2 * * 0",
+        deadline=timedelta(days=6),
+        writes={"core_notification": "DELETE"},
+    ),
+    Job(
+        name="fetch-weather-snapshots",
+        function="update_daily_weather_snapshots",
+        command=("weather", "fetch-snapshots"),
+        summary="Fetch the weather forecast of every active project's place.",
+        kind=Kind.PER_ITEM,
+        cron="0 5 * * *",
+        deadline=timedelta(hours=12),
+        reads=("core_project",),
+        writes={"core_weathersnapshot": "INSERT, UPDATE"},
+    ),
+    Job(
+        name="update-daily-plans-weather",
+        function="update_daily_plans_weather",
+        command=("plans", "update-weather"),
+        summary="Put the forecast into the daily plans of today and tomorrow.",
+        kind=Kind.PER_ITEM,
+        cron="0 5 * * *",
+        deadline=timedelta(hours=12),
+        reads=("core_project",),
+        writes={"core_dailyplan": "UPDATE"},
+    ),
+    Job(
+        name="check-overdue-invoices",
+        function="check_overdue_invoices",
+        command=("invoices", "check-overdue"),
+        summary="Tell admins and accounting about overdue invoices, once per stage.",
+        kind=Kind.ATOMIC,
+        cron="0 6 * * *",
+        deadline=timedelta(hours=20),
+        reads=(*ALERT_READS, "auth_group", "auth_user_groups", "core_project"),
+        writes={"core_invoice": "UPDATE", "core_notification": "INSERT"},
+    ),
+    Job(
+        name="generate-weekly-payroll",
+        function="generate_weekly_payroll",
+        command=("payroll", "generate"),
+        arguments=("--week",),
+        summary="Compute a week's payroll from the time entries, one record per employee.",
+        kind=Kind.ATOMIC,
+        cron="0 7 * * 1",
+        deadline=timedelta(days=6),
+        reads=("auth_user", "core_employee", "core_timeentry", "core_payrollpayment"),
+        writes={"core_payrollperiod": "INSERT, UPDATE", "core_payrollrecord": "INSERT, UPDATE"},
+    ),
+    Job(
+        name="check-inventory-shortages",
+        function="check_inventory_shortages",
+        command=("inventory", "check-shortages"),
+        summary="Tell admins which stock is below its threshold.",
+        kind=Kind.ATOMIC,
+        cron="0 8 * * *",
+        deadline=timedelta(hours=10),
+        reads=(*ALERT_READS, "core_inventoryitem", "core_projectinventory", "core_inventorylocation"),
+        writes={"core_notification": "INSERT"},
+    ),
+    Job(
+        name="alert-high-priority-touchups",
+        function="alert_high_priority_touchups",
+        command=("touchups", "alert"),
+        summary="Tell managers about projects with many urgent touch-ups.",
+        kind=Kind.ATOMIC,
+        cron="0 9 * * *",
+        deadline=timedelta(hours=8),
+        reads=(*ALERT_READS, "core_project", "core_task", "core_clientprojectaccess"),
+        writes={"core_notification": "INSERT"},
+    ),
+    Job(
+        name="alert-incomplete-daily-plans",
+        function="alert_incomplete_daily_plans",
+        command=("plans", "alert-incomplete"),
+        summary="Tell planners about draft daily plans past their deadline.",
+        kind=Kind.ATOMIC,
+        cron="15 17 * * *",
+        deadline=timedelta(hours=4),
+        reads=(*ALERT_READS, "core_project", "core_dailyplan"),
+        writes={"core_notification": "INSERT"},
+    ),
+    Job(
+        name="send-pending-notifications",
+        function="send_pending_notifications",
+        command=("notifications", "send"),
+        summary="Deliver queued notifications by e-mail and SMS.",
+        kind=Kind.PER_ITEM,
+        cron="0 * * * *",
+        reads=(*ALERT_READS, "core_notification", "core_employee"),
+    ),
+)
+
+ACTIONS: tuple[Job, ...] = (
+    Job(
+        name="discard-weekly-payroll",
+        command=("payroll", "discard"),
+        summary="Take back the week's payroll records that nobody has reviewed, changed or paid.",
+        kind=Kind.ATOMIC,
+        reads=("core_employee", "core_payrollpayment"),
+        writes={"core_payrollperiod": "UPDATE, DELETE", "core_payrollrecord": "UPDATE, DELETE"},
+        lock="generate-weekly-payroll",
+    ),
+)
+"""Operators' commands that write: they run like jobs, but no schedule starts them."""
+
+
+def in_group(group: str) -> tuple[Job, ...]:
+    """Return the jobs and actions whose command begins with a word."""
+    return tuple(job for job in (*JOBS, *ACTIONS) if job.command[0] == group)
+
+
+def sharing_lock(job: Job) -> tuple[str, ...]:
+    """Return the names of all that take the same lock as a job, itself included."""
+    return tuple(
+        dict.fromkeys((job.name, *(other.name for other in (*JOBS, *ACTIONS) if other.lock_name == job.lock_name)))
+    )
