@@ -15,6 +15,9 @@ from kibray_ops.models.kibray.base import Kibray
 from kibray_ops.models.operations import HEAD, KNOWN_REVISIONS, VERSION_TABLE
 from kibray_ops.registry import Job
 
+ONE: ColumnElement[int] = literal_column("1")
+"""What EXISTS selects: a star would need a privilege on every column."""
+
 # One statement for the whole catalog: table, column, and whether an INSERT has to name it.
 _COLUMNS = {
     "postgresql": text(

@@ -29,14 +29,19 @@ class Clock:
         return self.now().astimezone(self.zone).date()
 
     def real(self) -> datetime:
-        """Return the machine's time in UTC, whatever `--as-of` says: run records keep real times."""
-        return datetime.now(UTC)  # noqa: TID251 - this is the one place
+        """Return the machine's time, whatever `--as-of` says: run records keep real times."""
+        return real_now()
 
     def at(self, moment: datetime) -> "Clock":
         """Return a clock that stands at a moment; a naive one is wall time in the business zone."""
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=self.zone)
         return Clock(self.zone, moment.astimezone(UTC))
+
+
+def real_now() -> datetime:
+    """Return the machine's time in UTC."""
+    return datetime.now(UTC)  # noqa: TID251 - this is the one place
 
 
 def machine_zone() -> str:
@@ -47,6 +52,6 @@ def machine_zone() -> str:
     import tzlocal
 
     try:
-        return str(tzlocal.get_localzone_name())
+        return str(tzlocal.reload_localzone())  # read anew: TZ may have changed since the first time
     except (LookupError, ValueError, OSError) as error:
         raise LookupError(f"this machine does not tell its time zone ({error})") from error

@@ -1,10 +1,11 @@
-"""Engines, read-only connections, locks, and what the database's errors mean. No engine exists before it is asked for."""
+"""Engines, read-only connections, locks, and what the database's errors mean. No engine is made before it is needed."""
 
 import fcntl
 import hashlib
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -13,8 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import Connection, Engine, ExceptionContext, NullPool, Table, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.orm import Session
 
 from kibray_ops.errors import (
     ConfigurationError,
@@ -25,8 +27,10 @@ from kibray_ops.errors import (
     RowsLocked,
     TimeLimitReached,
     TransientError,
+    WriteRefused,
 )
 from kibray_ops.settings import Settings
+
 
 def to_json(value: Any) -> str:
     """Return JSON in which decimals are strings, which keep every cent, and dates are in ISO 8601."""
@@ -133,6 +137,13 @@ class Database:
             # A deferred transaction that reads first fails at once when somebody else has written meanwhile.
             connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
+        @event.listens_for(engine, "handle_error")
+        def keep_for_rollback(context: ExceptionContext) -> None:
+            # SQLAlchemy drops a connection that a signal interrupted. A dropped SQLite connection with an open cursor
+            # lives on, and with it the write lock: keep it, so that it is rolled back.
+            if not isinstance(context.original_exception, Exception):
+                context.is_disconnect = False
+
         return engine
 
     def _no_file(self) -> DatabaseMissing:
@@ -197,6 +208,36 @@ class Lock:
         return int.from_bytes(digest, "big", signed=True)
 
 
+def hold_together(session: Session, table: Table, *, patience: float) -> Iterator[None]:
+    """Run the loop's body, which locks rows, and then keep other writers out of a table until the transaction ends.
+
+    On PostgreSQL a writer may hold the table already and want the rows next. It must never be the victim of a
+    deadlock, so the table is waited for less than `deadlock_timeout` (1 s); then everything is let go and the body
+    runs again, until `patience` (seconds) is over. On SQLite there is one writer at a time anyway.
+
+    Raises sqlalchemy.exc.OperationalError when the table cannot be had.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        yield
+        return
+    lock = text(f"LOCK TABLE {table.name} IN SHARE ROW EXCLUSIVE MODE")
+    set_patience = text("SELECT set_config('lock_timeout', :value, true)")
+    end = time.monotonic() + patience
+    while True:
+        savepoint = session.begin_nested()
+        yield
+        try:
+            session.execute(set_patience, {"value": "500ms"})
+            session.execute(lock)
+            session.execute(set_patience, {"value": f"{int(patience)}s"})
+            savepoint.commit()
+            return
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", "") != "55P03" or time.monotonic() > end:
+                raise
+            savepoint.rollback()
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn the database's errors inside the block into ours."""
@@ -222,7 +263,7 @@ def meaning(error: DBAPIError) -> KibrayOpsError:
     if state == "42501":
         return PermissionMissing(f"The database role lacks a privilege: {words}.")
     if state == "25006":
-        return KibrayOpsError(f"The database is read-only: {words}.", hint="Nothing was written.")
+        return WriteRefused(f"The database is read-only: {words}.")
     return KibrayOpsError(
         f"The database refused: {words}.", hint="Nothing of this transaction was written. Add --verbose for more."
     )
@@ -237,7 +278,11 @@ def _sqlite_meaning(cause: sqlite3.Error) -> KibrayOpsError:
         return TimeLimitReached()
     if code == sqlite3.SQLITE_NOTADB:
         return ConfigurationError("The file is not a SQLite database.", hint="Correct DATABASE_URL.")
-    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+    if code == sqlite3.SQLITE_READONLY:
+        return WriteRefused(
+            "The database file is read-only.", hint="The user that runs kibray-ops must be able to write it."
+        )
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return ConfigurationError(
             f"The database file cannot be used: {words}.",
             hint="The user that runs kibray-ops must be able to write the file and its directory.",

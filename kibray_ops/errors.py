@@ -12,7 +12,8 @@ KibrayOpsError                   1   the job failed
 │   ├── DatabaseMissing
 │   ├── TablesMissing                Kibray's tables, or ours
 │   ├── TablesOutdated               ours are older or newer than the program
-│   └── PermissionMissing            the database role may not
+│   ├── PermissionMissing            the database role may not
+│   └── WriteRefused                 the database is read-only
 ├── TransientError               1   serialization, deadlock, lost connection: worth another try
 ├── TimeLimitReached           124   the soft time limit
 └── Interrupted          130 or 143  Ctrl-C or SIGTERM
@@ -117,6 +118,12 @@ class PermissionMissing(ConfigurationError):
     hint = "`kibray-ops db grants ROLE` prints the GRANTs that the role needs."
 
 
+class WriteRefused(ConfigurationError):
+    """The database is read-only."""
+
+    hint = "Nothing was written. Point DATABASE_URL at a database that may be written."
+
+
 class TransientError(KibrayOpsError):
     """The database gave up on a transaction that may succeed when tried again."""
 
@@ -139,3 +146,7 @@ class Interrupted(KibrayOpsError):
     def __init__(self, message: str = "", *, hint: str = "", exit_code: int = 130) -> None:
         super().__init__(message, hint=hint)
         self.exit_code = exit_code
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM arrived. Like Ctrl-C it ends whatever is going on; the report tells of it as Interrupted."""

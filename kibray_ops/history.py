@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, RowMapping, insert, select, update
 from sqlmodel import col
 
 from kibray_ops import __version__
@@ -47,7 +47,7 @@ def is_satisfied(connection: Connection, job: Job, slot: Slot) -> bool:
     )
 
 
-def holder(connection: Connection, job: Job) -> Mapping[str, Any] | None:
+def holder(connection: Connection, job: Job) -> RowMapping | None:
     """Return the run that holds the job's lock, if it has already written its record."""
     running = (
         select(RUNS)
@@ -135,16 +135,16 @@ def status_of(connection: Connection, run_id: int) -> str | None:
 
 def runs(
     connection: Connection, *, job: str | None = None, status: str | None = None, limit: int = 20
-) -> list[Mapping[str, Any]]:
+) -> Sequence[RowMapping]:
     """Return the newest runs, newest first."""
     statement = select(RUNS).order_by(col(RunRecord.started_at).desc(), col(RunRecord.id).desc()).limit(limit)
     if job:
         statement = statement.where(col(RunRecord.job) == job)
     if status:
         statement = statement.where(col(RunRecord.status) == status)
-    return list(connection.execute(statement).mappings())
+    return connection.execute(statement).mappings().all()
 
 
-def run(connection: Connection, run_id: int) -> Mapping[str, Any] | None:
+def run(connection: Connection, run_id: int) -> RowMapping | None:
     """Return one run."""
     return connection.execute(select(RUNS).where(col(RunRecord.id) == run_id)).mappings().first()

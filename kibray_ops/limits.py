@@ -1,35 +1,36 @@
 """Time limits of a run, and the signals that end it.
 
-Soft: the database stops the work of an atomic job (`statement_timeout`, `interrupt()`), or a per-item job stops after the
-item. Hard: a watchdog replaces the process by the undertaker, which writes the run down as timed out. Replacing the
+Soft: the database stops the work of an atomic job (`statement_timeout`, `interrupt()`), or a per-item job stops after
+the item. Hard: a watchdog replaces the process by the undertaker, which writes the run down as timed out. Replacing the
 process frees every lock and transaction first, so the record can be written even when the work held the database.
 """
 
 import os
 import signal
+import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, event
 
-from kibray_ops.errors import TimeLimitReached
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM arrived."""
+from kibray_ops.errors import Terminated, TimeLimitReached
 
 
 class TimeLimit:
-    """Watch a run's soft and hard limits, in seconds from its creation."""
+    """Watch a run's soft and hard limits, in seconds from its creation.
 
-    def __init__(self, soft: float, hard: float) -> None:
+    `patience` is how long a statement waits for rows that somebody else holds, in seconds.
+    """
+
+    def __init__(self, soft: float, hard: float, patience: int) -> None:
         self.soft = soft
         self.hard = hard
+        self.patience = patience
         self._end = time.monotonic() + soft
         self._interrupt: threading.Timer | None = None
         self._watchdog: threading.Timer | None = None
@@ -52,28 +53,33 @@ class TimeLimit:
         self._watchdog.start()
 
     def apply(self, connection: Connection) -> None:
-        """Let the database stop the connection's present transaction at the soft limit."""
+        """Let the database stop what the connection does at the soft limit, in this transaction and the next ones."""
         self.check()
+        event.listen(connection, "before_cursor_execute", self._before_statement)
         if connection.dialect.name == "postgresql":
-            milliseconds = max(1, int(self.left * 1000))
-            connection.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
+            event.listen(connection, "begin", self._limit_statements)
+            if connection.in_transaction():
+                self._limit_statements(connection)
         else:
-            raw: Any = connection.connection.dbapi_connection
-            self._interrupt = threading.Timer(self.left, raw.interrupt)
+            self._interrupt = threading.Timer(self.left, _interrupt, args=(connection.connection.dbapi_connection,))
             self._interrupt.daemon = True
             self._interrupt.start()
-        if not event.contains(connection, "before_cursor_execute", self._before_statement):
-            event.listen(connection, "before_cursor_execute", self._before_statement)
 
     def release(self, connection: Connection) -> None:
         """Take the soft limit off: what follows is the record and the COMMIT, which are never cut short."""
-        if self._interrupt is not None:
-            self._interrupt.cancel()
-            self._interrupt = None
-        if event.contains(connection, "before_cursor_execute", self._before_statement):
-            event.remove(connection, "before_cursor_execute", self._before_statement)
+        event.remove(connection, "before_cursor_execute", self._before_statement)
         if connection.dialect.name == "postgresql":
-            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            event.remove(connection, "begin", self._limit_statements)
+            if connection.in_transaction():
+                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        elif self._interrupt is not None:
+            self._interrupt.cancel()
+
+    def _limit_statements(self, connection: Connection) -> None:
+        milliseconds = max(1, int(self.left * 1000))
+        connection.exec_driver_sql(
+            f"SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = '{self.patience}s'"
+        )
 
     def stop(self) -> None:
         """Stop all timers."""
@@ -83,6 +89,11 @@ class TimeLimit:
 
     def _before_statement(self, *_: Any) -> None:
         self.check()
+
+
+def _interrupt(connection: Any) -> None:
+    with suppress(sqlite3.ProgrammingError):  # closed meanwhile: the work has ended
+        connection.interrupt()
 
 
 def _bury(run_id: int) -> None:

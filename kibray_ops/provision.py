@@ -139,7 +139,9 @@ def gaps(catalog: Catalog) -> list[Gap]:
             found.append(Gap(missing, _commands(name)))
         optional = {column.name for model in Kibray.__subclasses__() for column in model.optional}
         for stranger in catalog.unfilled(tables[name]):
-            writers = tuple(command for job in _users(name) if "INSERT" in job.writes.get(name, "") for command in [_words(job)])
+            writers = tuple(
+                command for job in _users(name) if "INSERT" in job.writes.get(name, "") for command in [_words(job)]
+            )
             if writers and stranger.rpartition(".")[2] not in optional:
                 found.append(Gap(stranger, writers, "must be filled, and this version does not know how"))
     return found
@@ -164,17 +166,21 @@ def grants(role: str, catalog: Catalog | None = None) -> str:
     """
     name = '"' + role.replace('"', '""') + '"'
     tables = kibray_tables()
-    lines = [f"-- What kibray-ops needs, and no more. Run as the owner of Kibray's tables."]
+    lines = ["-- What kibray-ops needs, and no more. Run as the owner of Kibray's tables."]
     for table in sorted(tables):
         optional = [c.name for m in Kibray.__subclasses__() if m.__tablename__ == table for c in m.optional]
         columns = [column.name for column in tables[table].columns] + optional
         if catalog is not None:
             columns = [column for column in columns if catalog.has(table, column)]
-        privileges = sorted({p.strip() for job in _users(table) for p in job.writes.get(table, "").split(",") if p.strip()})
+        privileges = sorted(
+            {p.strip() for job in _users(table) for p in job.writes.get(table, "").split(",") if p.strip()}
+        )
         if columns:
             lines.append(f"GRANT SELECT ({', '.join(columns)}) ON {table} TO {name};")
         if privileges and columns:
             lines.append(f"GRANT {', '.join(privileges)} ON {table} TO {name};")
-    lines += [f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {name};" for table in sorted(Operations.metadata.tables)]
+    lines += [
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {name};" for table in sorted(Operations.metadata.tables)
+    ]
     lines.append(f"GRANT SELECT ON {VERSION_TABLE} TO {name};")
     return "\n".join(lines) + "\n"

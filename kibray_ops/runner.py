@@ -3,16 +3,15 @@
 cron, an operator and a test all come through `execute`, which always returns a Report and raises nothing.
 """
 
+import gc
 import logging
 import random
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from enum import StrEnum
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
@@ -22,10 +21,11 @@ from kibray_ops import errors, history
 from kibray_ops.catalog import Catalog, read_catalog
 from kibray_ops.clock import Clock
 from kibray_ops.database import Database, Lock, translated
-from kibray_ops.job import Outcome, Problem, Run
-from kibray_ops.limits import Terminated, TimeLimit, terminable
-from kibray_ops.models.operations import FAILED, INTERRUPTED, PARTIAL, RUNNING, SKIPPED, SUCCEEDED, TIMED_OUT
+from kibray_ops.job import Outcome, Run
+from kibray_ops.limits import TimeLimit, terminable
+from kibray_ops.models.operations import PARTIAL, RUNNING, SKIPPED, SUCCEEDED
 from kibray_ops.registry import Job, Kind
+from kibray_ops.report import Report, Trigger, ended, explained, status_of
 from kibray_ops.schedule import Slot, latest_slot
 from kibray_ops.settings import Settings
 
@@ -37,51 +37,6 @@ HOLDER_PATIENCE = 2.0
 JobFunction = Callable[..., Outcome]
 
 log = logging.getLogger(__name__)
-
-
-class Trigger(StrEnum):
-    """Who started a run."""
-
-    MANUAL = "manual"
-    CRON = "cron"
-    CATCH_UP = "catch-up"
-
-
-@dataclass
-class Report:
-    """Tell everything about one run, whether it worked, failed, or had nothing to do."""
-
-    job: str
-    dry_run: bool
-    trigger: Trigger
-    started_at: datetime
-    as_of: datetime | None = None
-    run_id: int | None = None
-    status: str = FAILED
-    exit_code: int = errors.FAILED
-    slot: str | None = None
-    finished_at: datetime | None = None
-    result: dict[str, Any] = field(default_factory=dict)
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    error: errors.KibrayOpsError | None = None
-    traceback: str = ""
-
-    def succeed(self, outcome: Outcome) -> None:
-        """Take over what a job did."""
-        self.result, self.rows, self.problems = outcome.result, outcome.rows, outcome.problems
-        self.status, self.exit_code = _ended(outcome)
-
-    def skip(self) -> None:
-        """Note that there was nothing to do for this run."""
-        self.status, self.exit_code = SKIPPED, errors.DONE
-
-    def fail(self, error: BaseException) -> None:
-        """Note what went wrong."""
-        self.error = explained(error)
-        self.exit_code = self.error.exit_code
-        self.status = _status_of(self.error)
-        self.traceback = "".join(traceback.format_exception(error))
 
 
 def execute(
@@ -98,7 +53,7 @@ def execute(
     try:
         with terminable():
             _Execution(job, settings, clock, trigger, dict(options or {}), report).start()
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is, it is in the report
         report.fail(error)
     report.finished_at = clock.real()
     return report
@@ -112,32 +67,7 @@ def load(job: Job) -> JobFunction:
     return function
 
 
-def explained(error: BaseException) -> errors.KibrayOpsError:
-    """Return an error in the form in which people are told of it."""
-    if isinstance(error, errors.KibrayOpsError):
-        return error
-    if isinstance(error, Terminated):
-        return errors.Interrupted("The run was ended by SIGTERM.", exit_code=143)
-    if isinstance(error, KeyboardInterrupt):
-        return errors.Interrupted("The run was interrupted from the keyboard.")
-    first_line = (str(error).strip().splitlines() or [""])[0]
-    return errors.KibrayOpsError(
-        f"kibray-ops met something that it does not know: {type(error).__name__}: {first_line}",
-        hint="Nothing of an atomic job was written. --verbose shows where; please report it.",
-    )
-
-
-def _ended(outcome: Outcome) -> tuple[str, int]:
-    return (PARTIAL, errors.PARTLY_DONE) if outcome.is_partial else (SUCCEEDED, errors.DONE)
-
-
-def _status_of(error: errors.KibrayOpsError) -> str:
-    if isinstance(error, errors.TimeLimitReached):
-        return TIMED_OUT
-    return INTERRUPTED if isinstance(error, errors.Interrupted) else FAILED
-
-
-class _NothingToDo(Exception):  # noqa: N818 - not an error: the slot is done, or somebody is at it
+class _NothingToDo(Exception):
     """End the run in silence."""
 
 
@@ -153,9 +83,8 @@ class _Execution:
     def start(self) -> None:
         self._refuse_nonsense()
         self.function = load(self.job)
-        self.limit = TimeLimit(
-            self.settings.time_limit("SOFT", self.job.name), self.settings.time_limit("HARD", self.job.name)
-        )
+        soft, hard = (self.settings.time_limit(which, self.job.name) for which in ("SOFT", "HARD"))
+        self.limit = TimeLimit(soft, hard, self.settings["LOCK_TIMEOUT"])
         self.database = Database(self.settings)
         try:
             with translated():
@@ -181,8 +110,14 @@ class _Execution:
             catalog = read_catalog(connection)
             catalog.require(self.job)
             self.limit.apply(connection)
-            with Session(connection) as session:
-                self.report.succeed(self.function(self._run(session, catalog), **self.options))
+            try:
+                with translated(), Session(connection) as session:
+                    self.report.succeed(self.function(self._run(session, catalog), **self.options))
+            except errors.WriteRefused as error:
+                raise errors.KibrayOpsError(
+                    "The dry run tried to write, and the database refused.",
+                    hint="Nothing was written. This is a fault of kibray-ops: please report it.",
+                ) from error
             self.limit.release(connection)
 
     def _run(self, session: Session, catalog: Catalog, commit_item: Callable[[], None] | None = None) -> Run:
@@ -221,6 +156,7 @@ class _Execution:
                     self._perform_by_item()
         except (Exception, KeyboardInterrupt) as error:
             # By now the work is rolled back and its locks are gone: the record cannot wait for ourselves.
+            _let_go(error)
             self._record_failure(error)
             raise
         finally:
@@ -278,17 +214,24 @@ class _Execution:
                 patience -= 0.2
         if self.slot is not None:
             if holder is not None and holder["slot"] != self.slot.key:
-                with self.database.connect() as connection:
-                    self.report.run_id = self._begin(connection, SKIPPED)
-                    connection.commit()
+                self._record_skip()
             raise _NothingToDo
         if holder is None:
-            raise errors.JobBusy()
+            raise errors.JobBusy
         since = holder["started_at"].astimezone(self.clock.zone)
         raise errors.JobBusy(
             f"{holder['job']} is already running on {holder['host']} "
             f"(process {holder['pid']}, since {since:%Y-%m-%d %H:%M:%S})."
         )
+
+    def _record_skip(self) -> None:
+        try:
+            with translated(), self.database.connect() as connection:
+                self.report.run_id = self._begin(connection, SKIPPED)
+                connection.commit()
+        except errors.RowsLocked:
+            # SQLite: the run that we met is writing. A skip is not worth a failure.
+            log.info("%s was skipped, which could not be recorded", self.job.name)
 
     def _claim_or_confirm(self) -> bool:
         """Claim the slot; at a further attempt, make sure that the claim still stands.
@@ -300,17 +243,18 @@ class _Execution:
                 status = history.status_of(connection, self.report.run_id)
                 if status in (SUCCEEDED, PARTIAL):
                     return False
-                if status != RUNNING:
+                if status == RUNNING:
+                    return True
+                if status is not None:
                     raise errors.JobBusy("Another run took over while this one was tried again.")
-                return True
             history.free_what_died(connection, self.job, self.clock.real())
             try:
-                run_id = self._begin(connection, RUNNING)
+                # Known before it is committed: a signal in between must still find the record to end.
+                self.report.run_id = self._begin(connection, RUNNING)
             except IntegrityError:
                 raise _NothingToDo from None
             connection.commit()
-        self.report.run_id = run_id
-        self.limit.watch(run_id)
+        self.limit.watch(self.report.run_id)
         return True
 
     def _begin(self, connection: Connection, status: str) -> int:
@@ -330,8 +274,12 @@ class _Execution:
 
     def _work(self, work: Connection, guard: Connection | None = None) -> Outcome:
         """Let the job do its work; with a guard, it may commit item by item while the guard holds the lock."""
-        self._bound(work)
-        mode = "control_fully" if guard else "rollback_only"  # a stray commit in an atomic job commits nothing
+        if guard is None and not work.in_transaction():
+            work.begin()  # ours, not the session's: the session's end must not be the transaction's
+        self.limit.apply(work)
+        mode: Literal["control_fully", "rollback_only"] = (
+            "control_fully" if guard else "rollback_only"
+        )  # a stray commit in an atomic job commits nothing
         with Session(work, join_transaction_mode=mode) as session:
 
             def commit_item() -> None:
@@ -341,7 +289,7 @@ class _Execution:
                     guard.execute(text("SELECT 1"))  # raises when the connection, and with it the lock, is gone
                 self.limit.release(work)
                 session.commit()
-                self._bound(work)
+                self.limit.apply(work)
 
             outcome = self.function(self._run(session, self.catalog, commit_item), **self.options)
             session.flush()
@@ -350,16 +298,8 @@ class _Execution:
                 session.commit()
         return outcome
 
-    def _bound(self, work: Connection) -> None:
-        """Begin a transaction and set its time limits."""
-        if not work.in_transaction():
-            work.begin()  # ours, not the session's: its end must not be the session's either
-        self.limit.apply(work)
-        if not self.database.is_sqlite:
-            work.execute(text(f"SET LOCAL lock_timeout = '{int(self.settings['LOCK_TIMEOUT'])}s'"))
-
     def _end(self, work: Connection, outcome: Outcome) -> None:
-        status, _ = _ended(outcome)
+        status, _ = ended(outcome)
         still_ours = history.end(
             work,
             self.report.run_id or 0,
@@ -383,7 +323,7 @@ class _Execution:
                 history.end(
                     connection,
                     self.report.run_id,
-                    status=_status_of(told),
+                    status=status_of(told),
                     now=self.clock.real(),
                     error=self.settings.redact(account),
                 )
@@ -391,6 +331,14 @@ class _Execution:
         except errors.KibrayOpsError as unrecorded:
             # The next run finds the record still `running` and writes it down as interrupted.
             log.warning("the failure could not be recorded: %s", unrecorded.message)
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Drop what the frames of an error hold: an open SQLite cursor keeps others from committing until it is gone."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    gc.collect()
 
 
 def _no_commit() -> None:

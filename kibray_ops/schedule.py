@@ -1,7 +1,7 @@
 """Slots and due times. croniter lives here alone, and only ever sees naive local time.
 
-croniter's own handling of clock changes differs between its versions, so it is never asked: a daily or weekly slot is a
-naive local wall time (it exists once even when the hour repeats), an hourly slot is a UTC hour (every hour has its own).
+croniter's own handling of clock changes differs between its versions, so it is never asked: a daily or weekly slot is
+a naive local wall time (it exists once even when the hour repeats), an hourly slot is a UTC hour.
 """
 
 import re
@@ -63,7 +63,9 @@ def parse_as_of(text: str, job: Job | None, zone: ZoneInfo) -> datetime:
 
 def parse_moment(text: str, zone: ZoneInfo, *, option: str, time_of_day: time = time.min) -> datetime:
     """Read a date (at a time of day) or a moment in the business zone, and return it in UTC; raises UsageError."""
-    wrong = UsageError(f"{option} {text!r} is neither a date nor a moment.", hint="Write 2026-06-22 or 2026-06-22T18:30.")
+    wrong = UsageError(
+        f"{option} {text!r} is neither a date nor a moment.", hint="Write 2026-06-22 or 2026-06-22T18:30."
+    )
     try:
         if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
             moment = datetime.combine(date.fromisoformat(text), time_of_day)

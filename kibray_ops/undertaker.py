@@ -3,9 +3,9 @@
 import os
 import signal
 import sys
-from datetime import UTC, datetime
 
 from kibray_ops import history, settings
+from kibray_ops.clock import real_now
 from kibray_ops.database import Database
 from kibray_ops.errors import TimeLimitReached
 from kibray_ops.models.operations import TIMED_OUT
@@ -29,7 +29,7 @@ def main() -> None:
             connection,
             int(sys.argv[1]),
             status=TIMED_OUT,
-            now=datetime.now(UTC),  # noqa: TID251 - real time, as in every run record
+            now=real_now(),
             error="The hard time limit was reached.",
         )
         connection.commit()

@@ -81,6 +81,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         # The reader has gone (`| head`): what was done is done, and nobody is left to tell.
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - lives until the process ends
         code = errors.DONE
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, two lines and an exit code
         code = render.failure(error, arguments)
     sys.exit(code if isinstance(code, int) else errors.DONE)

@@ -16,7 +16,9 @@ def show(as_json: AsJSON = False) -> None:
     """Show every setting, its value (secrets masked) and where it came from."""
     found = settings.load()
     if as_json:
-        rows = [{"name": s.variable, "value": found.shown(s), "source": found.sources[s.name]} for s in settings.DECLARED]
+        rows = [
+            {"name": s.variable, "value": found.shown(s), "source": found.sources[s.name]} for s in settings.DECLARED
+        ]
         render.print_json({"schema": 1, "settings": rows, "problems": list(found.problems)}, found)
         return
     from rich import box

@@ -20,12 +20,15 @@ def init(
     ] = False,
     baseline: Annotated[
         str | None,
-        typer.Option("--baseline", metavar="MOMENT", help="When kibray-ops goes live; default: now. Nothing before it is due."),
+        typer.Option(
+            "--baseline", metavar="MOMENT", help="When kibray-ops goes live; default: now. Nothing before it is due."
+        ),
     ] = None,
 ) -> None:
     """Make or upgrade the kibray_ops_* tables; no table of Kibray's is touched."""
     from kibray_ops import provision
     from kibray_ops.database import Database
+    from kibray_ops.models.operations import HEAD
     from kibray_ops.schedule import parse_moment
 
     found = settings.load().checked()
@@ -37,9 +40,16 @@ def init(
     where = database.path if database.is_sqlite else database.url.render_as_string(hide_password=True)
     if done.kibray_tables_made:
         out.print(f"Made a standalone database: {where}", soft_wrap=True)
-    verb = "are up to date" if done.revision_before == provision.HEAD else "were made" if done.revision_before is None else "were upgraded"
-    out.print(f"The kibray_ops_* tables {verb} (revision {provision.HEAD}) in {where}.", soft_wrap=True)
-    out.print(f"Baseline: {done.baseline.astimezone(found.zone):%Y-%m-%d %H:%M %Z}. Nothing that was due before it will be made up for.", soft_wrap=True)
+    verb = (
+        "are up to date"
+        if done.revision_before == HEAD
+        else "were made"
+        if done.revision_before is None
+        else "were upgraded"
+    )
+    out.print(f"The kibray_ops_* tables {verb} (revision {HEAD}) in {where}.", soft_wrap=True)
+    live = done.baseline.astimezone(found.zone)
+    out.print(f"Baseline: {live:%Y-%m-%d %H:%M %Z}. What was due before it is not made up for.")
 
 
 @app.command()
@@ -62,11 +72,15 @@ def check(as_json: AsJSON = False) -> int:
     code = errors.ConfigurationError.exit_code if gaps or own else errors.DONE
     if as_json:
         rows = [{"name": gap.name, "commands": list(gap.commands), "note": gap.note} for gap in gaps]
-        render.print_json({"schema": 1, "gaps": rows, "revision": catalog.revision, "own_tables": own.message if own else "ok"}, found)
+        render.print_json(
+            {"schema": 1, "gaps": rows, "revision": catalog.revision, "own_tables": own.message if own else "ok"}, found
+        )
         return code
     out = render.console()
     for gap in gaps:
-        out.print(f"[red]✗[/] {gap.name} {gap.note or 'is missing'}: {', '.join(gap.commands) or 'nothing'} cannot work")
+        out.print(
+            f"[red]✗[/] {gap.name} {gap.note or 'is missing'}: {', '.join(gap.commands) or 'nothing'} cannot work"
+        )
     if not gaps:
         version = "2026-06 or later" if later else "2025-11"
         out.print(f"[green]✓[/] Kibray's tables have everything that the jobs need (schema {version}).")
@@ -78,7 +92,9 @@ def check(as_json: AsJSON = False) -> int:
 
 
 @app.command()
-def grants(role: Annotated[str, typer.Argument(metavar="ROLE", help="The PostgreSQL role that runs the jobs.")]) -> None:
+def grants(
+    role: Annotated[str, typer.Argument(metavar="ROLE", help="The PostgreSQL role that runs the jobs.")],
+) -> None:
     """Print the GRANTs of a role that may do what the jobs do, and no more."""
     from kibray_ops import provision
     from kibray_ops.catalog import read_catalog

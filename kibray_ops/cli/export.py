@@ -15,7 +15,7 @@ from kibray_ops.errors import UsageError
 from kibray_ops.registry import Job
 
 if TYPE_CHECKING:
-    from kibray_ops.runner import Report
+    from kibray_ops.report import Report
 
 
 @dataclass
@@ -60,7 +60,9 @@ def prepare(path: Path | None, *, as_json: bool) -> Sheet | None:
     if sheet.is_stdout and as_json:
         raise UsageError("--json and --csv - both want stdout.", hint="Name a file: --csv payroll.csv.")
     if not sheet.is_stdout and (path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK)):
-        raise UsageError(f"The CSV file {path} cannot be written.", hint="Name a file in a directory that you may write.")
+        raise UsageError(
+            f"The CSV file {path} cannot be written.", hint="Name a file in a directory that you may write."
+        )
     return sheet
 
 

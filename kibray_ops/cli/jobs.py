@@ -13,12 +13,13 @@ from typer.main import get_command
 
 from kibray_ops import registry, settings
 from kibray_ops.cli import export, log, render
-from kibray_ops.clock import Clock
+from kibray_ops.clock import Clock, real_now
 from kibray_ops.errors import KibrayOpsError, UsageError
 from kibray_ops.registry import Job
 
 if TYPE_CHECKING:
-    from kibray_ops.runner import JobFunction, Report
+    from kibray_ops.report import Report
+    from kibray_ops.runner import JobFunction
 
 SHARED: dict[str, Any] = {
     "dry_run": Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be done; write nothing.")],
@@ -43,7 +44,10 @@ class JobCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         may_be_bare = {
-            name for option in self.params if str(getattr(option, "metavar", "")).startswith("[") for name in option.opts
+            name
+            for option in self.params
+            if str(getattr(option, "metavar", "")).startswith("[")
+            for name in option.opts
         }
         return super().parse_args(ctx, _without_bare(args, may_be_bare))
 
@@ -105,10 +109,10 @@ def _function(job: Job) -> "JobFunction":
 
 
 def _callback(job: Job) -> Callable[..., int]:
-    own = []
+    own: list[inspect.Parameter] = []
     if job.is_built:
-        parameters = inspect.signature(_function(job), eval_str=True).parameters.values()
-        own = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in parameters if parameter.name != "run"]
+        declared = inspect.signature(_function(job), eval_str=True).parameters.values()
+        own = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in declared if parameter.name != "run"]
 
     def call(context: typer.Context, **words: Any) -> int:
         options = {p.name: words[p.name] for p in own if words[p.name] != p.default}
@@ -140,11 +144,11 @@ def _start(
     quiet: bool,
     verbose: bool,
 ) -> int:
-    from kibray_ops.runner import Report, Trigger
+    from kibray_ops.report import Report, Trigger
 
     trigger = Trigger.CRON if cron else Trigger.MANUAL
     output = render.Output(as_json=as_json, quiet=quiet, verbose=verbose, cron=cron)
-    report = Report(job.name, dry_run, trigger, Clock(settings.ZoneInfo("UTC")).real())
+    report = Report(job.name, dry_run, trigger, real_now())
     found = settings.load()
     try:
         sheet = export.prepare(csv, as_json=as_json)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from kibray_ops.job import Problem
-    from kibray_ops.runner import Report
+    from kibray_ops.report import Report
 
 PIPE_WIDTH = 160
 """Columns of a report that nobody wraps: in a pipe or a file."""
@@ -66,7 +66,7 @@ def report(job: Job, told: "Report", found: settings.Settings, output: Output, *
 
 def failure(error: BaseException, arguments: list[str]) -> int:
     """Show an error that no run caught, and return its exit code."""
-    from kibray_ops.runner import explained
+    from kibray_ops.report import explained
 
     told = explained(error)
     found = settings.load()
@@ -113,10 +113,10 @@ def envelope(told: "Report") -> dict[str, Any]:
 
 def empty_envelope(arguments: list[str]) -> dict[str, Any]:
     """Return the JSON object of a command that failed before its run began."""
-    from kibray_ops.clock import Clock
-    from kibray_ops.runner import Report, Trigger
+    from kibray_ops.clock import real_now
+    from kibray_ops.report import Report, Trigger
 
-    now = Clock(settings.ZoneInfo("UTC")).real()
+    now = real_now()
     words = [word for word in arguments if not word.startswith("-")]
     job = next((j.name for j in (*registry.JOBS, *registry.ACTIONS) if list(j.command) == words[:2]), "")
     dry_run = bool({"--dry-run", "-n"} & set(arguments))
@@ -168,7 +168,11 @@ def view_of(job: Job) -> ModuleType | None:
 
 def heading(told: "Report", title: str) -> str:
     """Return the first line of a report; a dry run says so before anything else."""
-    return f"[black on yellow] DRY RUN [/] [bold]{title}[/] [dim](nothing was written)[/]" if told.dry_run else f"[bold]{title}[/]"
+    return (
+        f"[black on yellow] DRY RUN [/] [bold]{title}[/] [dim](nothing was written)[/]"
+        if told.dry_run
+        else f"[bold]{title}[/]"
+    )
 
 
 def show_problems(problems: "list[Problem]", out: "Console", *, title: str = "Needs a look") -> None:

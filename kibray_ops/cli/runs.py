@@ -10,9 +10,11 @@ from kibray_ops.cli import render
 from kibray_ops.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
     from datetime import datetime
     from zoneinfo import ZoneInfo
+
+    from sqlalchemy import RowMapping
 
 app = typer.Typer(help="What ran, when, and how it ended.", no_args_is_help=True)
 
@@ -99,7 +101,7 @@ def _connected(found: settings.Settings) -> Any:
     return connected()
 
 
-def _show(runs: "list[Mapping[str, Any]]", zone: "ZoneInfo") -> None:
+def _show(runs: "Sequence[RowMapping]", zone: "ZoneInfo") -> None:
     from rich import box
     from rich.table import Table
 
@@ -126,7 +128,7 @@ def _show(runs: "list[Mapping[str, Any]]", zone: "ZoneInfo") -> None:
     out.print(table)
 
 
-def _style(run: "Mapping[str, Any]") -> str:
+def _style(run: "RowMapping") -> str:
     return STYLES.get(run["status"], "red")
 
 
@@ -134,7 +136,7 @@ def _local(moment: "datetime | None", zone: "ZoneInfo") -> str:
     return "" if moment is None else f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}"
 
 
-def _duration(run: "Mapping[str, Any]") -> str:
+def _duration(run: "RowMapping") -> str:
     if run["finished_at"] is None:
         return ""
     return f"{(run['finished_at'] - run['started_at']).total_seconds():.1f} s"

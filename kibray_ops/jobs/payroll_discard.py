@@ -8,15 +8,15 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
 from kibray_ops import payroll
-from kibray_ops.catalog import table_of
+from kibray_ops.catalog import ONE, table_of
 from kibray_ops.errors import KibrayOpsError
 from kibray_ops.job import WARNING, Outcome, Problem, Run
 from kibray_ops.models.kibray.payroll import PayrollPayment, PayrollPeriod, PayrollRecord
 from kibray_ops.models.kibray.people import Employee
 from kibray_ops.models.operations import Provenance
 from kibray_ops.payroll import Week
+from kibray_ops.timesheet import CLOSED
 
-CLOSED = ("approved", "paid")
 PERIODS, RECORDS = table_of(PayrollPeriod).name, table_of(PayrollRecord).name
 
 
@@ -61,7 +61,7 @@ def _refuse_closed(run: Run, week: Week) -> None:
         col(PayrollPeriod.week_start) == week.start, col(PayrollPeriod.week_end) == week.end
     )
     if not run.dry_run:
-        statement = statement.with_for_update()
+        statement = statement.with_for_update(key_share=True)
     for period_id, status in run.session.execute(statement):
         if status in CLOSED:
             raise KibrayOpsError(
@@ -72,7 +72,7 @@ def _refuse_closed(run: Run, week: Week) -> None:
 
 def _reason_to_keep() -> ColumnElement[Any]:
     """Return why a record must stay; NULL when it may go."""
-    paid = exists().where(col(PayrollPayment.payroll_record_id) == col(PayrollRecord.id))
+    paid = exists(ONE).where(col(PayrollPayment.payroll_record_id) == col(PayrollRecord.id))
     changed = or_(
         col(PayrollRecord.manually_adjusted),
         col(PayrollRecord.adjusted_rate).is_not(None),
@@ -91,7 +91,7 @@ def _reason_to_keep() -> ColumnElement[Any]:
 def _is_ours(run: Run, table: str, row_id: Any) -> ColumnElement[bool]:
     if not run.catalog.has(table_of(Provenance).name):
         return literal(0) == 1
-    return exists().where(col(Provenance.table_name) == table, col(Provenance.row_id) == row_id)
+    return exists(ONE).where(col(Provenance.table_name) == table, col(Provenance.row_id) == row_id)
 
 
 def _ours(run: Run, week: Week) -> Any:
@@ -145,7 +145,7 @@ def _delete(run: Run, week: Week, *, drop_period: bool) -> None:
             execution_options={"synchronize_session": False},
         )
     for table, model in ((RECORDS, PayrollRecord), (PERIODS, PayrollPeriod)):
-        gone = ~exists().where(col(model.id) == col(Provenance.row_id))
+        gone = ~exists(ONE).where(col(model.id) == col(Provenance.row_id))
         run.session.execute(
             delete(Provenance).where(col(Provenance.table_name) == table, gone),
             execution_options={"synchronize_session": False},

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import Column, Index, MetaData, Text, text
+from sqlalchemy import Column, Identity, Index, MetaData, Text, text
 from sqlmodel import Field, SQLModel
 
 from kibray_ops.models.types import BigKey, Document, Moment
@@ -45,7 +45,7 @@ class RunRecord(Operations, table=True):
         Index("kibray_ops_run_started", "started_at"),
     )
 
-    id: int | None = Field(default=None, sa_column=Column(BigKey, primary_key=True, autoincrement=True))
+    id: int | None = Field(default=None, sa_column=Column(BigKey, Identity(), primary_key=True))
     job: str = Field(max_length=80)
     slot: str | None = Field(default=None, max_length=40)
     business_date: date

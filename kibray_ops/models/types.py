@@ -97,7 +97,6 @@ class Amount(TypeDecorator[Decimal]):
         return dialect.type_descriptor(Numeric(self.digits, self.places))
 
 
-
 Document = (
     JSON(none_as_null=True)
     .with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
@@ -106,11 +105,10 @@ Document = (
 """A JSON value; None is SQL NULL."""
 
 ClockTime = Time().with_variant(
-    sqlite.TIME(storage_format="%(hour)02d:%(minute)02d:%(second)02d"),
+    sqlite.TIME(storage_format="%(hour)02d:%(minute)02d:%(second)02d"),  # type: ignore[no-untyped-call]
     "sqlite",
 )
 """A wall-clock time without a zone, whole seconds."""
 
 BigKey = BigInteger().with_variant(Integer, "sqlite")
 """A primary key: bigint on PostgreSQL, INTEGER PRIMARY KEY on SQLite."""
-

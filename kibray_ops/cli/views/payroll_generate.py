@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from kibray_ops.runner import Report
+    from kibray_ops.report import Report
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 CSV_COLUMNS = {
@@ -83,10 +83,14 @@ def _table(rows: list[dict[str, Any]], result: dict[str, Any], width: int) -> "T
     from rich.table import Table
 
     days = DAYS if width >= WIDE else ()
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, show_footer=True, pad_edge=False, padding=(0, 1, 0, 0), expand=False)
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, show_footer=True, pad_edge=False, padding=(0, 1, 0, 0), expand=False
+    )
     table.add_column("Employee", "Total", no_wrap=True, overflow="ellipsis", min_width=10)
     for day in days:
-        table.add_column(day.capitalize(), _hours(sum((row[day] for row in rows), Decimal(0))), justify="right", no_wrap=True)
+        table.add_column(
+            day.capitalize(), _hours(sum((row[day] for row in rows), Decimal(0))), justify="right", no_wrap=True
+        )
     for title, total in (
         ("Reg", _hours(result["regular_hours"])),
         ("OT", _hours(result["overtime_hours"])),

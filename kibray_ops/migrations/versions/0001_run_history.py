@@ -13,7 +13,7 @@ def upgrade() -> None:
     """Create the first tables."""
     op.create_table(
         "kibray_ops_run",
-        sa.Column("id", BigKey, primary_key=True, autoincrement=True),
+        sa.Column("id", BigKey, sa.Identity(), primary_key=True),
         sa.Column("job", sa.String(80), nullable=False),
         sa.Column("slot", sa.String(40)),
         sa.Column("business_date", sa.Date, nullable=False),

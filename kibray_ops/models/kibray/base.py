@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from sqlalchemy import Column, ForeignKey, MetaData
+from sqlalchemy import Column, ForeignKey, Identity, MetaData
 from sqlmodel import Field, SQLModel
 
 from kibray_ops.models.types import Amount, BigKey, Document, Moment
@@ -18,7 +18,7 @@ class Kibray(SQLModel):
 
 def key() -> Any:
     """Return a primary key."""
-    return Field(default=None, sa_column=Column(BigKey, primary_key=True, autoincrement=True))
+    return Field(default=None, sa_column=Column(BigKey, Identity(), primary_key=True))
 
 
 def reference(target: str, *, null: bool = False, unique: bool = False) -> Any:
@@ -30,13 +30,13 @@ def reference(target: str, *, null: bool = False, unique: bool = False) -> Any:
 
 def amount(digits: int = 10, places: int = 2, *, null: bool = False) -> Any:
     """Return a decimal column."""
-    column = Column(Amount(digits, places), nullable=null)
+    column: Column[Any] = Column(Amount(digits, places), nullable=null)
     return Field(default=None, sa_column=column) if null else Field(sa_column=column)
 
 
 def moment(*, null: bool = False) -> Any:
     """Return a moment column."""
-    column = Column(Moment, nullable=null)
+    column: Column[Any] = Column(Moment, nullable=null)
     return Field(default=None, sa_column=column) if null else Field(sa_column=column)
 
 

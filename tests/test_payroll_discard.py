@@ -1,0 +1,89 @@
+"""payroll discard takes back what payroll generate made, and nothing that somebody has worked on."""
+
+from datetime import date
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from tests.test_payroll_generate import MON, done, five_days, record
+from tests.world import World
+
+GENERATE, DISCARD = "generate-weekly-payroll", "discard-weekly-payroll"
+
+
+def business(world: World) -> dict[str, Any]:
+    return {table: world.rows(table) for table in ("core_payrollperiod", "core_payrollrecord")}
+
+
+def test_what_was_generated_can_be_discarded_and_generated_again(world: World) -> None:
+    five_days(world, world.employee(), "9.00")
+    world.employee("Ida Idle")
+    before = business(world)
+    done(world.execute(GENERATE))
+    made = business(world)
+    dry = done(world.execute(DISCARD, dry_run=True))
+    assert business(world) == made
+    report = done(world.execute(DISCARD))
+    assert business(world) == before
+    assert world.sql("SELECT * FROM kibray_ops_provenance") == []
+    assert (report.result["discarded"], report.result, report.rows) == (2, dry.result, dry.rows)
+    assert done(world.execute(DISCARD)).result["discarded"] == 0
+    done(world.execute(GENERATE))
+    assert len(business(world)["core_payrollrecord"]) == 2
+
+
+def test_what_somebody_has_worked_on_stays_with_the_reason(world: World) -> None:
+    names = ("Rev Reviewed", "Adj Adjusted", "Rat Rate", "Bon Bonus", "Pai Paid", "Una Untouched")
+    people = {name: world.employee(name) for name in names}
+    for employee in people.values():
+        world.entry(employee, MON, "8.00")
+    theirs = record(world, world.employee("Own Application"), period_id=None)
+    done(world.execute(GENERATE))
+    changes = {
+        "Rev Reviewed": ("reviewed", True),
+        "Adj Adjusted": ("manually_adjusted", True),
+        "Rat Rate": ("adjusted_rate", D("30.00")),
+        "Bon Bonus": ("bonus", D("10.00")),
+    }
+    for name, (column, value) in changes.items():
+        world.sql(f"UPDATE core_payrollrecord SET {column} = ? WHERE employee_id = ?", value, people[name])
+    (paid,) = world.rows("core_payrollrecord", "employee_id = ?", people["Pai Paid"])
+    world.add("core_payrollpayment", payroll_record_id=paid["id"], amount=D("1.00"), payment_date=date(2025, 11, 24))
+    report = done(world.execute(DISCARD))
+    left = {row["employee_id"] for row in world.rows("core_payrollrecord")}
+    assert left == {people[name] for name in names if name != "Una Untouched"} | {
+        row["employee_id"] for row in world.rows("core_payrollrecord", "id = ?", theirs)
+    }
+    assert {(p.subject, p.message.partition(": ")[2]) for p in report.problems} == {
+        ("Rev Reviewed", "it is reviewed"),
+        ("Adj Adjusted", "it was changed by hand"),
+        ("Rat Rate", "it was changed by hand"),
+        ("Bon Bonus", "it was changed by hand"),
+        ("Pai Paid", "it is paid"),
+    }
+    assert len(world.rows("core_payrollperiod")) == 1
+
+
+@pytest.mark.parametrize("status", ["approved", "paid"])
+def test_a_closed_period_is_left_alone(world: World, status: str) -> None:
+    world.entry(world.employee(), MON, "8.00")
+    done(world.execute(GENERATE))
+    world.sql("UPDATE core_payrollperiod SET status = ?", status)
+    before = business(world)
+    done(world.execute(DISCARD), 1)
+    assert business(world) == before
+
+
+def test_a_period_of_the_application_stays(world: World) -> None:
+    world.entry(world.employee(), MON, "8.00")
+    world.add("core_payrollperiod", week_start=date(2025, 11, 17), week_end=date(2025, 11, 23), status="draft")
+    done(world.execute(GENERATE))
+    done(world.execute(DISCARD))
+    assert world.rows("core_payrollrecord") == []
+    assert len(world.rows("core_payrollperiod")) == 1
+
+
+def test_without_our_tables_a_dry_run_finds_nothing(bare: World) -> None:
+    record(bare, bare.employee())
+    assert done(bare.execute(DISCARD, dry_run=True)).result["discarded"] == 0
