@@ -13,8 +13,9 @@ from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
-from sqlalchemy import Connection, Engine, ExceptionContext, NullPool, Table, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, NullPool, Table, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -54,18 +55,22 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.is_sqlite = settings.database_url.startswith("sqlite")
+
+    @cached_property
+    def path(self) -> Path:
+        """Return the file of a SQLite database; %XX in the URL stands for a character."""
+        return Path(unquote(self.settings.database_url.partition(":///")[2])).absolute()
+
+    @cached_property
+    def url(self) -> URL:
+        """Return the URL of a PostgreSQL database; raises ConfigurationError when it cannot be read."""
         try:
-            self.url = make_url(settings.database_url)
+            return make_url(self.settings.database_url).set(drivername="postgresql+psycopg")
         except (ArgumentError, ValueError):
             raise ConfigurationError(
                 "DATABASE_URL cannot be read.", hint="Write special characters of the password as %XX."
             ) from None
-        self.is_sqlite = self.url.get_backend_name() == "sqlite"
-
-    @property
-    def path(self) -> Path:
-        """Return the file of a SQLite database."""
-        return Path(self.url.database or "").absolute()
 
     @cached_property
     def writer(self) -> Engine:
@@ -97,7 +102,7 @@ class Database:
         if self.is_sqlite:
             return self._sqlite_engine(read_only=read_only)
         return create_engine(
-            self.url.set(drivername="postgresql+psycopg"),
+            self.url,
             poolclass=NullPool,
             hide_parameters=True,
             json_serializer=to_json,

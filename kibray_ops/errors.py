@@ -141,7 +141,7 @@ class Interrupted(KibrayOpsError):
     """The run was interrupted."""
 
     exit_code = 130
-    hint = "Nothing of an interrupted atomic job was written; run the command again."
+    hint = "What was not committed is rolled back; run the command again."
 
     def __init__(self, message: str = "", *, hint: str = "", exit_code: int = 130) -> None:
         super().__init__(message, hint=hint)

@@ -19,6 +19,7 @@ from typing import Any
 from sqlalchemy import Connection, event
 
 from kibray_ops.errors import Terminated, TimeLimitReached
+from kibray_ops.settings import PREFIX
 
 
 class TimeLimit:
@@ -45,10 +46,10 @@ class TimeLimit:
         if self.left <= 0:
             raise TimeLimitReached(f"The soft time limit of {self.soft:g} s was reached.")
 
-    def watch(self, run_id: int) -> None:
+    def watch(self, run_id: int, database_url: str) -> None:
         """Start the watchdog of the hard limit for a run that has a record."""
         delay = max(0.0, self.hard - (self.soft - self.left))
-        self._watchdog = threading.Timer(delay, _bury, args=(run_id,))
+        self._watchdog = threading.Timer(delay, _bury, args=(run_id, database_url))
         self._watchdog.daemon = True
         self._watchdog.start()
 
@@ -96,8 +97,10 @@ def _interrupt(connection: Any) -> None:
         connection.interrupt()
 
 
-def _bury(run_id: int) -> None:
-    os.execv(sys.executable, [sys.executable, "-m", "kibray_ops.undertaker", str(run_id)])  # noqa: S606
+def _bury(run_id: int, database_url: str) -> None:
+    words = [sys.executable, "-m", "kibray_ops.undertaker", str(run_id)]
+    environment = {**os.environ, f"{PREFIX}DATABASE_URL": database_url}  # not an argument: those can be seen by all
+    os.execve(sys.executable, words, environment)  # noqa: S606
 
 
 @contextmanager

@@ -75,16 +75,17 @@ def _kibray_tables(connection: Connection, *, standalone: bool) -> bool:
             f"The database is not empty: it has a table {min(strangers)}.",
             hint="--standalone works only in an empty database; nothing was made.",
         )
-    kibray_tables()
+    for table in kibray_tables().values():
+        table.dialect_options["sqlite"]["autoincrement"] = True  # an id is never given out twice, as with Django
     Kibray.metadata.create_all(connection)
     for mapper in Kibray.__subclasses__():
-        table: Table = mapper.__table__  # type: ignore[attr-defined]
+        own: Table = mapper.__table__  # type: ignore[attr-defined]
         for column in mapper.optional:
             if column.name in _OLD_COLUMNS:
                 continue
             kind = column.type.compile(connection.dialect)
             rule = "" if column.nullable else f" NOT NULL DEFAULT {_default(column.type)}"
-            connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}{rule}"))
+            connection.execute(text(f"ALTER TABLE {own.name} ADD COLUMN {column.name} {kind}{rule}"))
     return True
 
 

@@ -254,7 +254,7 @@ class _Execution:
             except IntegrityError:
                 raise _NothingToDo from None
             connection.commit()
-        self.limit.watch(self.report.run_id)
+        self.limit.watch(self.report.run_id, self.settings.database_url)
         return True
 
     def _begin(self, connection: Connection, status: str) -> int:

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from kibray_ops import registry
@@ -213,7 +213,7 @@ class Settings:
         """Return the database's URL, the embedded default included."""
         if url := self.values["DATABASE_URL"]:
             return str(url)
-        return f"sqlite:///{embedded_database()}"
+        return f"sqlite:///{quote(str(embedded_database()))}"
 
     @property
     def is_embedded(self) -> bool:
@@ -334,7 +334,7 @@ def _read_env_file(path: Path, *, must_exist: bool, problems: list[str], warning
     try:
         mode = path.stat().st_mode
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if must_exist:
             problems.append(f"the env file {path} does not exist")
         return {}

@@ -1,7 +1,7 @@
 """Both databases: values stored as Django stores them, our own tables, what is missing, and what a role needs."""
 
 import os
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
@@ -49,8 +49,8 @@ def test_values_are_stored_as_django_stores_them(newest: World) -> None:
     database = Database(newest.settings)
     table = table_of(PayrollPeriod)
     values: dict[str, Any] = {
-        "week_start": datetime(2026, 1, 5).date(),
-        "week_end": datetime(2026, 1, 11).date(),
+        "week_start": date(2026, 1, 5),
+        "week_end": date(2026, 1, 11),
         "created_at": MOMENT,
         "status": "draft",
         "notes": "",
@@ -97,7 +97,7 @@ def test_decimals_keep_every_cent(newest: World, value: str) -> None:
 
 def test_a_naive_moment_is_refused(newest: World) -> None:
     with Database(newest.settings).connect() as connection, pytest.raises(Exception, match="needs a time zone"):
-        connection.execute(update(PayrollPeriod).values(created_at=datetime(2026, 1, 1)))
+        connection.execute(update(PayrollPeriod).values(created_at=MOMENT.replace(tzinfo=None)))
 
 
 # ---- our own tables

@@ -1,12 +1,14 @@
 """Hours → pay: figures of the regulations and of hand calculations, and what must hold for every week."""
 
 from datetime import date, time
-from decimal import ROUND_HALF_UP, Decimal as D
+from decimal import ROUND_HALF_UP
+from decimal import Decimal as D
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kibray_ops.errors import UsageError
 from kibray_ops.payroll import Week, parse_week, weekly_pay

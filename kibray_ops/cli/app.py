@@ -2,10 +2,10 @@
 
 import os
 import sys
-from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from kibray_ops import __version__, errors, settings
@@ -22,8 +22,30 @@ GROUPS = {
     "touchups": "Touch-ups.",
 }
 
+
+class _AsTyped:
+    """Take a word as it was typed."""
+
+    def coerce(self, value: Any, **_: Any) -> Any:
+        return value
+
+
+class _Root(TyperGroup):
+    """The words before the command: flags and one text.
+
+    Typer would import pydantic to check them, which costs more than all the rest of a `--help`.
+    """
+
+    def get_params(self, ctx: Any) -> Any:
+        options = super().get_params(ctx)
+        for option in options:
+            option._runtime_param = _AsTyped()  # type: ignore[attr-defined]
+        return options
+
+
 app = typer.Typer(
     name="kibray-ops",
+    cls=_Root,
     help="Run a painting contractor's back office from cron.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["--help", "-h"]},
@@ -46,7 +68,7 @@ def _print_version(wanted: bool) -> None:
 def root(
     context: typer.Context,
     env_file: Annotated[
-        Path | None, typer.Option("--env-file", metavar="FILE", help="Read settings from this file.")
+        str | None, typer.Option("--env-file", metavar="FILE", help="Read settings from this file.")
     ] = None,
     cron: Annotated[
         bool, typer.Option("--cron", help="As the crontab calls it: work for the latest slot, be silent on success.")
@@ -61,7 +83,7 @@ def root(
     """Run a painting contractor's back office from cron."""
     if env_file is not None:
         # The undertaker of the hard time limit reads the settings anew.
-        os.environ[f"{settings.PREFIX}ENV_FILE"] = str(env_file)
+        os.environ[f"{settings.PREFIX}ENV_FILE"] = env_file
     context.obj = render.Invocation(cron=cron)
 
 

@@ -1,5 +1,127 @@
-"""kibray-ops demo: a contractor's office in one file, with this week's payroll."""
+"""kibray-ops demo: a contractor's office in one file, with last week's payroll."""
+
+import os
+import shlex
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+import typer
+
+from kibray_ops import registry, settings
+from kibray_ops.cli import render
+from kibray_ops.clock import Clock, machine_zone
+from kibray_ops.errors import UsageError
+
+if TYPE_CHECKING:
+    from kibray_ops.report import Report
+
+ZONE = "America/Denver"
+"""Where the demo's contractor works; used when the machine does not tell its own zone."""
+PAYROLL = next(job for job in registry.JOBS if job.name == "generate-weekly-payroll")
+WORTH_TRYING = (
+    ("payroll generate --week --dry-run", "the report again; nothing is written"),
+    ("payroll generate --week --csv payroll.csv", "for a spreadsheet"),
+    ("payroll discard --week --dry-run", "what could be taken back"),
+    ("runs list", "what ran, and how it ended"),
+    ("db check", "what the database holds"),
+)
 
 
-def demo() -> None:
-    """Make a demo database in the current directory and run this week's payroll on it."""
+def demo(
+    file: Annotated[
+        Path, typer.Option("--file", metavar="NAME", help="The file to make; one that exists is never touched.")
+    ] = Path("kibray-demo.sqlite3"),
+) -> None:
+    """Make a demo database in the current directory and run last week's payroll on it."""
+    from kibray_ops.limits import terminable
+    from kibray_ops.report import explained
+
+    try:
+        path = file.absolute()
+        if os.path.lexists(path):
+            raise _exists(path)
+        # Made in a hidden directory, named when complete: nothing is left of a demo that was interrupted.
+        with terminable(), TemporaryDirectory(prefix=".kibray-demo-", dir=path.parent) as directory:
+            unfinished = Path(directory) / path.name
+            found = _settings(path, nowhere=directory)
+            told = _build(_settings(unfinished, nowhere=directory))
+            _name(unfinished, path)
+    except OSError as error:
+        raise UsageError(
+            f"The demo database {file} cannot be made: {error.strerror}.",
+            hint="Change to a directory that you may write in, or name a file in one with --file.",
+        ) from error
+    except KeyboardInterrupt as error:
+        raise explained(error) from error  # else Typer ends the command without a word, a SIGTERM with 130
+    render.report(PAYROLL, told, found, render.Output(), to_stdout=False)
+    _show_way_on(path, found)
+
+
+def _exists(path: Path) -> UsageError:
+    return UsageError(f"{path} exists already.", hint="Use it as it is, delete it, or choose another name with --file.")
+
+
+def _settings(path: Path, *, nowhere: str) -> settings.Settings:
+    """Return settings for a file; of the user's own they hold the time zone, and `nowhere` no env file lies."""
+    environ = {
+        "KIBRAY_OPS_DATABASE_URL": f"sqlite:///{quote(str(path))}",
+        "KIBRAY_OPS_TIMEZONE": _zone(),
+        "XDG_CONFIG_HOME": nowhere,
+    }
+    return settings.load(environ=environ).checked()
+
+
+def _zone() -> str:
+    for name in (os.environ.get("KIBRAY_OPS_TIMEZONE", "").strip(), None):
+        with suppress(LookupError, ValueError, OSError):
+            return ZoneInfo(machine_zone() if name is None else name).key
+    return ZONE
+
+
+def _build(found: settings.Settings) -> "Report":
+    """Make the database, fill it and run the payroll; return the payroll's report."""
+    from kibray_ops import provision, runner
+    from kibray_ops.database import Database, translated
+    from kibray_ops.demo import fill
+
+    clock, database = Clock(found.zone), Database(found)
+    provision.init(database, standalone=True, baseline=None, now=clock.now())
+    with translated(), database.connect() as connection:
+        fill(connection, clock)
+        connection.commit()
+    told = runner.execute(PAYROLL, settings=found, clock=clock)
+    if told.error is not None:
+        raise told.error
+    return told
+
+
+def _name(unfinished: Path, path: Path) -> None:
+    """Give the file its name, unless something has that name by now."""
+    try:
+        path.hardlink_to(unfinished)
+    except FileExistsError:
+        raise _exists(path) from None
+    except OSError:
+        # A file system without hard links, such as a USB stick's: take the name first, then put the file there.
+        path.touch(exist_ok=False)
+        unfinished.replace(path)
+
+
+def _show_way_on(path: Path, found: settings.Settings) -> None:
+    from rich.text import Text
+
+    exports = {"KIBRAY_OPS_DATABASE_URL": found.database_url}
+    if settings.load()["TIMEZONE"] != found.zone:
+        # The next commands would work in another zone, or complain that they find none.
+        exports["KIBRAY_OPS_TIMEZONE"] = found.zone.key
+    lines = [
+        f"\nThe demo database is {path}. To go on with it:\n",
+        *(f"  export {name}={shlex.quote(value)}" for name, value in exports.items()),
+        *(f"  kibray-ops {words:<42} # {what}" for words, what in WORTH_TRYING),
+    ]
+    # Text: nothing in a path is markup. Soft-wrapped: a line that is broken cannot be pasted.
+    render.console().print(Text("\n".join(lines)), soft_wrap=True)

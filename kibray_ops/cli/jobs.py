@@ -160,10 +160,26 @@ def _start(
         render.report(job, report, found, output, to_stdout=sheet is not None and sheet.is_stdout)
         if sheet is not None:
             sheet.write(job, report)
+        sys.stdout.flush()
     except BrokenPipeError:
         # The reader has gone (`| head`): the work is done all the same, and its exit code counts.
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - lives until the process ends
+        _abandon_stdout()
+    except OSError as error:
+        _abandon_stdout()
+        raise _unwritten(report, error) from error
     return report.exit_code
+
+
+def _abandon_stdout() -> None:
+    sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - lives until the process ends
+
+
+def _unwritten(report: "Report", error: OSError) -> KibrayOpsError:
+    shown = f"; `kibray-ops runs show {report.run_id}` has it" if report.run_id else ""
+    return KibrayOpsError(
+        f"The report could not be written: {error.strerror}.",
+        hint=f"The run itself is done ({report.status}){shown}.",
+    )
 
 
 def _execute(

@@ -154,10 +154,14 @@ def console() -> "Console":
 
     from rich.console import Console
 
+    class Pipe(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # Rich would exit with 1; what that means is for the caller to say
+
     if sys.stdout.isatty():
-        return Console(highlight=False)
+        return Pipe(highlight=False)
     columns = os.environ.get("COLUMNS", "")
-    return Console(highlight=False, width=int(columns) if columns.isdigit() and int(columns) else PIPE_WIDTH)
+    return Pipe(highlight=False, width=int(columns) if columns.isdigit() and int(columns) else PIPE_WIDTH)
 
 
 def view_of(job: Job) -> ModuleType | None:
@@ -187,7 +191,7 @@ def show_problems(problems: "list[Problem]", out: "Console", *, title: str = "Ne
     for problem in ordered:
         mark, style = ("✗", "red") if problem.severity == "failure" else ("!", "yellow")
         line = f"[{style}]{mark}[/] [bold]{escape(problem.subject)}[/]: {escape(problem.message)}"
-        out.print(Padding(line, (0, 0, 0, 2)))
+        out.print(Padding(line, (0, 0, 0, 2), expand=False))
 
 
 def _show_rows(told: "Report", out: "Console") -> None:

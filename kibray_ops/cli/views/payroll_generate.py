@@ -1,5 +1,7 @@
 """The payroll as the office manager reads it."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -48,70 +50,18 @@ FLAGS = {
     "missing_days": ("MD", "days without an entry"),
 }
 """Flag → its code in the table and its words in the legend."""
-WIDE = 96
-"""Columns from which the days fit."""
+ROOMY = 120
+"""Columns from which figures stand two apart."""
 
 
-def show(told: "Report", out: "Console") -> None:
-    """Print one line per employee, the totals, and what needs a look."""
-    result = told.result
-    out.print(heading(told, f"Payroll for the week {result['week']}"))
-    out.print(_summary(result, dry_run=told.dry_run))
-    out.print()
-    if told.rows:
-        out.print(_table(told.rows, result, out.width))
-        if used := [FLAGS[flag] for flag in FLAGS if any(flag in row["flags"] for row in told.rows)]:
-            out.print(f"\n[dim]{'  '.join(f'{code} {words}' for code, words in used)}[/]")
-    _show_refreshed(told, out)
-    show_problems(told.problems, out)
+@dataclass(frozen=True)
+class _Column:
+    """A column of the table, shown where the terminal has at least so many columns."""
 
-
-def _summary(result: dict[str, Any], *, dry_run: bool) -> str:
-    made = f"{result['records']} records {'would be made' if dry_run else 'made'}"
-    parts = [made]
-    if result["existing"]:
-        parts.append(f"{result['existing']} were there before")
-    if result["refreshed"]:
-        parts.append(f"{result['refreshed']} {'would be recomputed' if dry_run else 'recomputed'}")
-    period = f"Period {result['period_id']}" if result["period_id"] else "A new period"
-    return f"{period}, status {result['period_status']}: {', '.join(parts)}."
-
-
-def _table(rows: list[dict[str, Any]], result: dict[str, Any], width: int) -> "Table":
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    days = DAYS if width >= WIDE else ()
-    table = Table(
-        box=box.SIMPLE_HEAD, show_edge=False, show_footer=True, pad_edge=False, padding=(0, 1, 0, 0), expand=False
-    )
-    table.add_column("Employee", "Total", no_wrap=True, overflow="ellipsis", min_width=10)
-    for day in days:
-        table.add_column(
-            day.capitalize(), _hours(sum((row[day] for row in rows), Decimal(0))), justify="right", no_wrap=True
-        )
-    for title, total in (
-        ("Reg", _hours(result["regular_hours"])),
-        ("OT", _hours(result["overtime_hours"])),
-        ("Rate", ""),
-        ("Gross", _money(result["gross_pay"])),
-        ("Change", ""),
-    ):
-        table.add_column(title, total, justify="right", no_wrap=True)
-    table.add_column("Flags", no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        table.add_row(
-            escape(row["employee"]),
-            *(_hours(row[day]) for day in days),
-            _hours(row["regular_hours"]),
-            f"[yellow]{_hours(row['overtime_hours'])}[/]" if row["overtime_hours"] else "",
-            f"{row['hourly_rate']:.2f}",
-            _money(row["gross_pay"]),
-            _change(row["change"]),
-            " ".join(FLAGS[flag][0] for flag in row["flags"]),
-        )
-    return table
+    title: str
+    cell: Callable[[dict[str, Any]], str]
+    total: Callable[[list[dict[str, Any]]], str] = lambda _: ""
+    least_width: int = 0
 
 
 def _hours(value: Decimal) -> str:
@@ -126,6 +76,78 @@ def _change(value: Decimal | None) -> str:
     if value is None:
         return "new"
     return f"{value:+,.2f}" if value else "="
+
+
+def _summed(title: str, name: str, shown: Callable[[Decimal], str], least_width: int = 0) -> _Column:
+    return _Column(
+        title,
+        lambda row: shown(row[name]),
+        lambda rows: shown(sum((row[name] for row in rows), Decimal(0))),
+        least_width,
+    )
+
+
+COLUMNS = (
+    _Column("Employee", lambda row: " ".join(row["employee"].split()), lambda _: "Total"),
+    *(_summed(day.capitalize(), day, _hours, 96) for day in DAYS),
+    _summed("Reg", "regular_hours", _hours),
+    _summed("OT", "overtime_hours", _hours),
+    _Column("Rate", lambda row: f"{row['hourly_rate']:.2f}", least_width=60),
+    _summed("Gross", "gross_pay", _money),
+    _Column("Change", lambda row: _change(row["change"]), least_width=60),
+    _Column("Flags", lambda row: " ".join(FLAGS[flag][0] for flag in row["flags"])),
+)
+
+
+def show(told: "Report", out: "Console") -> None:
+    """Print one line per employee, the totals, and what needs a look."""
+    result = told.result
+    out.print(heading(told, f"Payroll for the week {result['week']}"))
+    out.print(_summary(result, dry_run=told.dry_run))
+    out.print()
+    if told.rows:
+        out.print(_table(told.rows, out.width))
+        if used := [FLAGS[flag] for flag in FLAGS if any(flag in row["flags"] for row in told.rows)]:
+            out.print(f"\n[dim]{'  '.join(f'{code} {words}' for code, words in used)}[/]")
+    _show_refreshed(told, out)
+    show_problems(told.problems, out)
+
+
+def _summary(result: dict[str, Any], *, dry_run: bool) -> str:
+    count = result["records"]
+    made = f"{count} record{'' if count == 1 else 's'} {'would be made' if dry_run else 'made'}"
+    parts = [made]
+    if result["existing"]:
+        parts.append(f"{result['existing']} there before")
+    if result["refreshed"]:
+        parts.append(f"{result['refreshed']} {'would be recomputed' if dry_run else 'recomputed'}")
+    period = f"Period {result['period_id']}" if result["period_id"] else "A new period"
+    return f"{period}, status {result['period_status']}: {', '.join(parts)}."
+
+
+def _table(rows: list[dict[str, Any]], width: int) -> "Table":
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    shown = [column for column in COLUMNS if width >= column.least_width]
+    titles = [column.title for column in shown]
+    totals = [column.total(rows) for column in shown]
+    lines = [[column.cell(row) for column in shown] for row in rows]
+    # Figures are never cut: the names get what is left.
+    gap = 2 if width >= ROOMY else 1
+    figures = list(zip(titles, totals, *lines, strict=True))[1:]
+    room = max(8, width - sum(gap + max(map(len, column)) for column in figures))
+    padding = (0, gap - 1, 0, 0)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, show_footer=True, pad_edge=False, padding=padding)
+    for title, total in zip(titles, totals, strict=True):
+        if title == "Employee":
+            table.add_column(title, total, no_wrap=True, overflow="ellipsis", max_width=room)
+        else:
+            table.add_column(title, total, justify="left" if title == "Flags" else "right", no_wrap=True)
+    for line in lines:
+        table.add_row(*(escape(cell) for cell in line))
+    return table
 
 
 def _show_refreshed(told: "Report", out: "Console") -> None:

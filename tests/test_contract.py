@@ -1,0 +1,162 @@
+"""The contract that every job meets, over the registry."""
+
+import inspect
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from kibray_ops import registry
+from kibray_ops.cli.jobs import SHARED
+from kibray_ops.registry import Job
+from kibray_ops.runner import load
+from tests.test_payroll_generate import five_days
+from tests.world import World
+
+ROOT = Path(__file__).parent.parent
+ALL = (*registry.JOBS, *registry.ACTIONS)
+BUILT = [job for job in ALL if job.is_built]
+UNBUILT = [job for job in ALL if not job.is_built]
+
+
+def name(job: Job) -> str:
+    return job.name
+
+
+@contextmanager
+def counted() -> Iterator[list[str]]:
+    """Collect the statements that are sent to any database."""
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def test_the_ten_documented_jobs() -> None:
+    assert len(registry.JOBS) == 10
+    assert len({job.name for job in ALL}) == len(ALL)
+    assert len({job.command for job in ALL}) == len(ALL)
+
+
+def test_the_crontab_example_has_every_job() -> None:
+    lines = (ROOT / "crontab.example").read_text().splitlines()
+    for job in registry.JOBS:
+        command = " ".join((*job.command, *job.arguments))
+        assert any(line.startswith(job.cron or "?") and line.endswith(f"--cron {command}") for line in lines), job.name
+
+
+@pytest.mark.parametrize("job", ALL, ids=name)
+def test_summaries_are_one_sentence(job: Job) -> None:
+    assert job.summary.endswith(".")
+    assert job.summary.count(". ") == 0
+    if job.is_built:
+        assert (inspect.getdoc(load(job)) or "").splitlines()[0] == job.summary
+
+
+@pytest.mark.parametrize("job", BUILT, ids=name)
+def test_help_names_every_option(job: Job, sqlite_world: World) -> None:
+    shown = sqlite_world.run(*job.command, "--help")
+    assert shown.returncode == 0
+    own = [parameter for parameter in inspect.signature(load(job)).parameters if parameter != "run"]
+    names = [*own, *("json" if option == "as_json" else option for option in SHARED)]
+    for option in names:
+        assert f"--{option.replace('_', '-')}" in shown.stdout
+
+
+@pytest.mark.parametrize("job", UNBUILT, ids=name)
+def test_what_is_not_built_says_so(job: Job, sqlite_world: World) -> None:
+    before = sqlite_world.dump()
+    done = sqlite_world.run(*job.command, "--dry-run")
+    assert done.returncode == 1
+    assert "not built yet" in done.stderr
+    assert done.stdout == ""
+    assert sqlite_world.dump() == before
+
+
+@pytest.mark.parametrize("job", BUILT, ids=name)
+def test_a_dry_run_changes_nothing_and_a_second_run_neither(job: Job, world: World) -> None:
+    five_days(world, world.employee(), "9.00")
+    before = world.dump()
+    assert world.execute(job, dry_run=True).exit_code == 0
+    assert world.dump() == before
+    assert world.execute(job).exit_code == 0
+    once = world.dump(own=False)
+    assert world.execute(job).exit_code == 0
+    assert world.dump(own=False) == once
+
+
+@pytest.mark.parametrize("job", BUILT, ids=name)
+def test_the_number_of_statements_does_not_grow_with_the_rows(job: Job, newest: World) -> None:
+    counts = {}
+    for people in (10, 1000):
+        for table in ("core_payrollrecord", "core_payrollperiod", "core_timeentry", "core_employee"):
+            newest.sql(f"DELETE FROM {table}")
+        fill(newest, people)
+        with counted() as statements:
+            assert newest.execute(job).exit_code == 0
+        counts[people] = len(statements)
+    assert counts[10] == counts[1000]
+    assert counts[10] < 40
+
+
+def fill(world: World, people: int) -> None:
+    """Employ many people with a week of hours each, in a few statements."""
+    model = world.employee("Model Person")
+    five_days(world, model, "9.00")
+    numbers = (
+        f"(WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < {people}) SELECT i FROM n) AS n"
+    )
+    unique = ("id", "social_security_number", "employee_key", "user_id")
+    columns = [name for name in world.rows("core_employee")[0] if name not in unique]
+    world.sql(
+        f"INSERT INTO core_employee ({', '.join(columns)}, social_security_number, employee_key) "
+        f"SELECT {', '.join('e.' + name for name in columns)}, 's' || n.i, 'k' || n.i "
+        f"FROM core_employee e, {numbers} WHERE e.id = {model}"
+    )
+    columns = [name for name in world.rows("core_timeentry")[0] if name not in ("id", "employee_id")]
+    world.sql(
+        f"INSERT INTO core_timeentry (employee_id, {', '.join(columns)}) "
+        f"SELECT e.id, {', '.join('t.' + name for name in columns)} "
+        f"FROM core_timeentry t, core_employee e WHERE t.employee_id = {model} AND e.id <> {model}"
+    )
+
+
+@pytest.mark.parametrize("job", BUILT, ids=name)
+def test_two_at_once_one_works_and_the_other_exits_75(job: Job, newest: World) -> None:
+    from kibray_ops.database import Database, Lock
+
+    lock = Lock(Database(newest.settings), job.lock_name)
+    with lock.database.connect() as connection:
+        assert lock.acquire(connection)
+        report = newest.execute(job)
+        lock.release()
+    assert report.exit_code == 75
+    assert newest.execute(job).exit_code == 0
+
+
+@pytest.mark.parametrize("job", BUILT, ids=name)
+def test_an_error_is_recorded_and_exits_1_without_a_traceback(job: Job, newest: World) -> None:
+    """The application has a column of another type than we know: nobody could foresee that."""
+    newest.add("core_payrollperiod")
+    newest.sql("ALTER TABLE core_payrollperiod RENAME COLUMN status TO was_status")
+    kind = "integer" if newest.engine == "sqlite" else "integer DEFAULT 1"
+    newest.sql(f"ALTER TABLE core_payrollperiod ADD COLUMN status {kind}")
+    newest.sql("ALTER TABLE core_payrollrecord RENAME COLUMN week_start TO was_week_start")
+    newest.sql("ALTER TABLE core_payrollrecord ADD COLUMN week_start text")
+    newest.sql("DROP TABLE core_payrollpayment")
+    done = newest.run(*job.command, "--json")
+    told = json.loads(done.stdout)
+    assert done.returncode in (1, 78)
+    assert told["error"]["message"]
+    assert "Traceback" not in done.stderr
