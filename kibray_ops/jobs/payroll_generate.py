@@ -6,12 +6,13 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
-from sqlalchemy import RowMapping, exists, insert, or_, select, update
+from sqlalchemy import RowMapping, exists, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
 from kibray_ops import payroll, timesheet
+from kibray_ops.bulk import insert_all
 from kibray_ops.catalog import ONE, table_of
 from kibray_ops.database import hold_together
 from kibray_ops.errors import KibrayOpsError, UsageError
@@ -243,32 +244,30 @@ def _create(run: Run, week: Week, period: Period, sheets: Sequence[Sheet]) -> No
     rows = [
         {
             **sheet.values(),
-            "period_id": period.id,
             "employee_id": sheet.employee_id,
-            "week_start": week.start,
-            "week_end": week.end,
-            "adjusted_rate": None,
-            "bonus": ZERO,
-            "deductions": ZERO,
-            "deduction_notes": "",
             "gross_pay": sheet.pay.gross,
-            "tax_withheld": ZERO,
             "net_pay": sheet.pay.gross,
             "total_pay": sheet.pay.gross,
-            "manually_adjusted": False,
-            "adjusted_by_id": None,
-            "adjusted_at": None,
-            "adjustment_reason": "",
-            "expense_id": None,
-            "reviewed": False,
             "notes": sheet.rates_note(),
         }
         for sheet in sheets
     ]
-    made = run.session.execute(insert(RECORDS).returning(RECORDS.c.employee_id, RECORDS.c.id), rows)
-    ids = {row.employee_id: row.id for row in made}
+    same = {
+        "period_id": period.id,
+        "week_start": week.start,
+        "week_end": week.end,
+        "bonus": ZERO,
+        "deductions": ZERO,
+        "deduction_notes": "",
+        "tax_withheld": ZERO,
+        "manually_adjusted": False,
+        "adjustment_reason": "",
+        "reviewed": False,
+    }
+    made = insert_all(run.session, RECORDS, rows, same).returning(RECORDS.c.employee_id, RECORDS.c.id)
+    ids = {row.employee_id: row.id for row in run.session.execute(made)}
     for sheet, row in zip(sheets, rows, strict=True):
-        sheet.records = [{**row, "id": ids[sheet.employee_id]}]
+        sheet.records = [{**row, **same, "id": ids[sheet.employee_id]}]
     _note_provenance(run, RECORDS.name, list(ids.values()))
 
 
@@ -283,8 +282,9 @@ def _refresh(run: Run, sheets: Sequence[Sheet]) -> None:
 
 
 def _note_provenance(run: Run, table: str, ids: Sequence[int]) -> None:
-    if rows := [{"table_name": table, "row_id": row_id, "run_id": run.id} for row_id in ids]:
-        run.session.execute(insert(Provenance), rows)
+    if rows := [{"row_id": row_id} for row_id in ids]:
+        same = {"table_name": table, "run_id": run.id}
+        run.session.execute(insert_all(run.session, table_of(Provenance), rows, same))
 
 
 def _write_findings(run: Run, period: Period, sheets: Sequence[Sheet]) -> None:
