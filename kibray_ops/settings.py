@@ -103,6 +103,8 @@ def _database_url(value: str) -> str:
             _ = parts.port
         except ValueError:
             raise ValueError("has a port or host that cannot be read; write special characters as %XX") from None
+        if parts.netloc.count("@") > 1:
+            raise ValueError("has an @ in its password; write special characters as %XX")
         if not parts.path.strip("/"):
             raise ValueError("names no database: postgresql://USER:PASSWORD@HOST:5432/DATABASE")
     return value
@@ -252,8 +254,8 @@ class Settings:
     def shown(self, setting: Setting) -> str:
         """Return a setting's value as `config show` may print it."""
         value = self.raw.get(setting.name, "")
-        if setting.name == "DATABASE_URL":
-            return _masked_url(value)
+        if setting.name == "DATABASE_URL" and self.values["DATABASE_URL"] is not None:
+            return _masked_url(value)  # one that cannot be read is masked as a whole, below
         return MASK if setting.secret and value else value
 
 

@@ -190,6 +190,86 @@ def test_a_full_disk_does_not_deny_the_run(sqlite_world: World) -> None:
     assert len(sqlite_world.rows("core_payrollrecord")) == 1
 
 
+@pytest.mark.parametrize("name", ["kibray.sqlite3", "kibray.sqlite3-wal", "other.sqlite3", "link.csv"])
+def test_a_csv_never_replaces_a_database(sqlite_world: World, name: str) -> None:
+    directory = sqlite_world.directory
+    (directory / "other.sqlite3").write_bytes(Path(sqlite_world.path).read_bytes())
+    (directory / "link.csv").symlink_to(sqlite_world.path)
+    done = sqlite_world.run("payroll", "generate", "-n", "--csv", name, *AS_OF)
+    assert done.returncode == 2
+    assert sqlite_world.rows("core_payrollperiod") == []
+
+
+def test_a_csv_goes_through_a_link(sqlite_world: World) -> None:
+    target, link = sqlite_world.directory / "target.csv", sqlite_world.directory / "link.csv"
+    target.write_text("old")
+    link.symlink_to(target)
+    assert sqlite_world.run("payroll", "generate", "-n", "--csv", "link.csv", *AS_OF).returncode == 0
+    assert link.is_symlink()
+    assert target.read_text(encoding="utf-8-sig").startswith("Employee ID")
+
+
+def test_json_tells_that_the_csv_was_not_written(sqlite_world: World) -> None:
+    sqlite_world.employee()
+    done = sqlite_world.run("payroll", "generate", "--json", "--csv", "/dev/full", *AS_OF)
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["exit_code"], told["status"]) == (1, 1, "succeeded")
+    assert "The run itself is done" in told["error"]["hint"]
+
+
+@pytest.mark.parametrize("streams", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_do_not_deny_the_run(sqlite_world: World, streams: str) -> None:
+    sqlite_world.employee("José Peña")
+    words = [sys.executable, "-m", "kibray_ops", "payroll", "generate", *AS_OF]
+    shell = ["/bin/sh", "-c", f'"$@" {streams}', "sh", *words]
+    done = subprocess.run(shell, env=sqlite_world.environ, cwd=sqlite_world.directory, check=False, capture_output=True)
+    assert done.returncode == 0
+    assert len(sqlite_world.rows("core_payrollrecord")) == 1
+
+
+def test_a_stream_that_knows_few_letters(sqlite_world: World) -> None:
+    sqlite_world.employee("José Peña")
+    sqlite_world.environment = {"PYTHONIOENCODING": "ascii"}
+    for words in ((), ("--csv", "-")):
+        done = sqlite_world.run("payroll", "generate", "-n", *words, *AS_OF)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "Jos" in done.stdout
+
+
+@pytest.mark.parametrize("password", ["true", "2025", "payroll", "succeeded"])
+def test_a_password_that_is_a_word_of_ours_spoils_nothing(sqlite_world: World, password: str) -> None:
+    sqlite_world.environment = {"EMAIL_HOST_PASSWORD": password}
+    told = json.loads(sqlite_world.run("payroll", "generate", "-n", "--json", *AS_OF).stdout)
+    assert (told["job"], told["status"], told["result"]["week"]) == (
+        "generate-weekly-payroll",
+        "succeeded",
+        "2025-11-17 - 2025-11-23",
+    )
+
+
+def test_cron_works_for_its_slot_and_for_no_other_week(sqlite_world: World) -> None:
+    done = sqlite_world.run("--cron", "payroll", "generate", "--week", "2025-W46", *AS_OF)
+    assert done.returncode == 2
+    assert sqlite_world.runs() == []
+
+
+@pytest.mark.parametrize(
+    "url", ["postgres:/u:hunter22@h/d", "postgresql:u:hunter22@h/d", "postgresql://u:hunt@er22@h/d"]
+)
+def test_a_url_that_cannot_be_read_is_shown_to_nobody(sqlite_world: World, url: str) -> None:
+    sqlite_world.environment = {"KIBRAY_OPS_DATABASE_URL": url}
+    for words in (("config", "show"), ("config", "show", "--json"), ("config", "check"), ("payroll", "generate")):
+        done = sqlite_world.run(*words)
+        assert "er22" not in done.stdout + done.stderr
+
+
+def test_init_does_not_print_the_password(pg_world: World) -> None:
+    pg_world.url += "&password=hunter22"
+    done = pg_world.run("db", "init")
+    assert done.returncode == 0
+    assert "hunter22" not in done.stdout
+
+
 def in_terminal(world: World, columns: int, *words: str, **environment: str) -> str:
     """Run a command in a terminal of its own and return what it shows."""
     master, slave = pty.openpty()

@@ -1,5 +1,6 @@
 """Build the Typer app and be the one place where an error becomes an exit code."""
 
+import io
 import os
 import sys
 from typing import Annotated, Any, NoReturn
@@ -87,9 +88,19 @@ def root(
     context.obj = render.Invocation(cron=cron)
 
 
+def _mend_streams() -> None:
+    """Make sure that what is told cannot spoil what is done: a closed stream, or one that knows few letters."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - lives until the process ends
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with the code from the table in errors.py."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    _mend_streams()
     try:
         code = get_command(app).main(arguments, prog_name="kibray-ops", standalone_mode=False)
         sys.stdout.flush()

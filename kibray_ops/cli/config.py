@@ -19,7 +19,7 @@ def show(as_json: AsJSON = False) -> None:
         rows = [
             {"name": s.variable, "value": found.shown(s), "source": found.sources[s.name]} for s in settings.DECLARED
         ]
-        render.print_json({"schema": 1, "settings": rows, "problems": list(found.problems)}, found)
+        render.print_json({"schema": 1, "settings": rows, "problems": list(found.problems)})
         return
     from rich import box
     from rich.markup import escape
@@ -49,7 +49,7 @@ def check(as_json: AsJSON = False) -> None:
     found = settings.load()
     found.checked()
     if as_json:
-        render.print_json({"schema": 1, "problems": [], "warnings": list(found.warnings)}, found)
+        render.print_json({"schema": 1, "problems": [], "warnings": list(found.warnings)})
         return
     out = render.console()
     for warning in found.warnings:

@@ -37,7 +37,7 @@ def init(
     database = Database(found)
     done = provision.init(database, standalone=standalone, baseline=moment, now=clock.now())
     out = render.console()
-    where = database.path if database.is_sqlite else database.url.render_as_string(hide_password=True)
+    where = database.path if database.is_sqlite else found.shown(settings.BY_NAME["DATABASE_URL"])
     if done.kibray_tables_made:
         out.print(f"Made a standalone database: {where}", soft_wrap=True)
     verb = (
@@ -73,7 +73,7 @@ def check(as_json: AsJSON = False) -> int:
     if as_json:
         rows = [{"name": gap.name, "commands": list(gap.commands), "note": gap.note} for gap in gaps]
         render.print_json(
-            {"schema": 1, "gaps": rows, "revision": catalog.revision, "own_tables": own.message if own else "ok"}, found
+            {"schema": 1, "gaps": rows, "revision": catalog.revision, "own_tables": own.message if own else "ok"}
         )
         return code
     out = render.console()

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from kibray_ops.cli import render
 from kibray_ops.errors import UsageError
@@ -16,6 +17,9 @@ from kibray_ops.registry import Job
 
 if TYPE_CHECKING:
     from kibray_ops.report import Report
+
+
+SQLITE_MAGIC = b"SQLite format 3\0"
 
 
 @dataclass
@@ -30,9 +34,7 @@ class Sheet:
         return str(self.path) == "-"
 
     def write(self, job: Job, report: "Report") -> None:
-        """Write the report's rows; nothing after an error. An existing file is replaced as a whole."""
-        if report.error is not None:
-            return
+        """Write the report's rows. An existing file is replaced as a whole."""
         text = _as_csv(job, report.rows)
         if self.is_stdout:
             sys.stdout.write(text)
@@ -52,11 +54,15 @@ class Sheet:
         Path(name).replace(self.path)
 
 
-def prepare(path: Path | None, *, as_json: bool) -> Sheet | None:
-    """Return the file to write, if one was asked for; raises UsageError when it cannot be written."""
+def prepare(path: Path | None, *, as_json: bool, database_url: str) -> Sheet | None:
+    """Return the file to write, if one was asked for; raises UsageError when it cannot or must not be written."""
     if path is None:
         return None
+    if str(path) != "-":
+        path = path.resolve()  # through a link, not over it
     sheet = Sheet(path)
+    if _is_database(path, database_url):
+        raise UsageError(f"{path} is a database; the CSV file would replace it.", hint="Name another file.")
     if sheet.is_stdout and as_json:
         raise UsageError("--json and --csv - both want stdout.", hint="Name a file: --csv payroll.csv.")
     if not sheet.is_stdout and (path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK)):
@@ -64,6 +70,18 @@ def prepare(path: Path | None, *, as_json: bool) -> Sheet | None:
             f"The CSV file {path} cannot be written.", hint="Name a file in a directory that you may write."
         )
     return sheet
+
+
+def _is_database(path: Path, url: str) -> bool:
+    """Tell whether a path is the database in use, a file that belongs to it, or any SQLite database."""
+    if url.startswith("sqlite"):
+        database = Path(unquote(url.partition(":///")[2])).resolve()
+        if path.parent == database.parent and path.name.startswith(database.name):
+            return True
+    if not path.is_file() or not os.access(path, os.R_OK):
+        return False
+    with path.open("rb") as file:
+        return file.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC
 
 
 def _as_csv(job: Job, rows: list[dict[str, Any]]) -> str:

@@ -14,7 +14,7 @@ from typer.main import get_command
 from kibray_ops import registry, settings
 from kibray_ops.cli import export, log, render
 from kibray_ops.clock import Clock, real_now
-from kibray_ops.errors import KibrayOpsError, UsageError
+from kibray_ops.errors import FAILED, KibrayOpsError, UsageError
 from kibray_ops.registry import Job
 
 if TYPE_CHECKING:
@@ -43,13 +43,12 @@ class JobCommand(TyperCommand):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        may_be_bare = {
-            name
-            for option in self.params
-            if str(getattr(option, "metavar", "")).startswith("[")
-            for name in option.opts
-        }
-        return super().parse_args(ctx, _without_bare(args, may_be_bare))
+        names = {name for option in self.params if option.name in _may_be_bare(self) for name in option.opts}
+        return super().parse_args(ctx, _without_bare(args, names))
+
+
+def _may_be_bare(command: Any) -> set[str]:
+    return {option.name for option in command.params if str(getattr(option, "metavar", "")).startswith("[")}
 
 
 def _without_bare(words: list[str], may_be_bare: set[str]) -> list[str]:
@@ -116,6 +115,10 @@ def _callback(job: Job) -> Callable[..., int]:
 
     def call(context: typer.Context, **words: Any) -> int:
         options = {p.name: words[p.name] for p in own if words[p.name] != p.default}
+        if context.obj.cron and (named := options.keys() & _may_be_bare(context.command)):
+            raise UsageError(
+                f"--cron works for its slot, so --{min(named)} takes no value then.", hint="Leave the value out."
+            )
         shared = {name: words[name] for name in SHARED}
         return _start(job, options, cron=context.obj.cron, **shared)
 
@@ -150,23 +153,30 @@ def _start(
     output = render.Output(as_json=as_json, quiet=quiet, verbose=verbose, cron=cron)
     report = Report(job.name, dry_run, trigger, real_now())
     found = settings.load()
+    sheet = None
     try:
-        sheet = export.prepare(csv, as_json=as_json)
+        sheet = export.prepare(csv, as_json=as_json, database_url=found.raw["DATABASE_URL"] or found.database_url)
         report = _execute(job, options, found, trigger, as_of=as_of, dry_run=dry_run, verbose=verbose)
     except KibrayOpsError as error:
         report.fail(error)
-        sheet = None
+        report.finished_at = real_now()
+    try:
+        if sheet is not None and report.error is None:
+            sheet.write(job, report)
+    except BrokenPipeError:
+        _abandon_stdout()
+    except OSError as error:
+        report.error, report.exit_code = _unwritten(report, error), FAILED
     try:
         render.report(job, report, found, output, to_stdout=sheet is not None and sheet.is_stdout)
-        if sheet is not None:
-            sheet.write(job, report)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has gone (`| head`): the work is done all the same, and its exit code counts.
         _abandon_stdout()
     except OSError as error:
         _abandon_stdout()
-        raise _unwritten(report, error) from error
+        render.print_error(_unwritten(report, error), found)
+        return report.exit_code or FAILED
     return report.exit_code
 
 

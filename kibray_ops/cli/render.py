@@ -48,14 +48,14 @@ def report(job: Job, told: "Report", found: settings.Settings, output: Output, *
         for warning in found.warnings:
             sys.stderr.write(f"Warning: {warning}\n")
     if output.as_json:
-        print_json(envelope(told), found)
+        print_json(envelope(told, found))
         return
     if told.error is not None:
         print_error(told.error, found, run_id=told.run_id)
         return
-    if (output.cron and told.exit_code == errors.DONE) or told.status == "skipped" or to_stdout:
+    if (output.cron and told.exit_code == errors.DONE) or told.status == "skipped":
         return
-    if output.quiet:
+    if output.quiet or to_stdout:
         for problem in told.problems:
             if problem.severity == "failure":
                 sys.stderr.write(f"{problem.subject}: {problem.message}\n")
@@ -73,7 +73,7 @@ def failure(error: BaseException, arguments: list[str]) -> int:
     if {"--verbose", "-v"} & set(arguments):
         sys.stderr.write(found.redact("".join(traceback.format_exception(error))))
     if "--json" in arguments:
-        print_json({**empty_envelope(arguments), "exit_code": told.exit_code, "error": _error(told)}, found)
+        print_json({**empty_envelope(arguments, found), "exit_code": told.exit_code, "error": _error(told, found)})
     else:
         print_error(told, found)
     return told.exit_code
@@ -90,8 +90,11 @@ def usage(error: typer.TyperException, arguments: list[str]) -> int:
     return failure(told, arguments)
 
 
-def envelope(told: "Report") -> dict[str, Any]:
-    """Return the one JSON object of a run; its keys are always the same."""
+def envelope(told: "Report", found: settings.Settings) -> dict[str, Any]:
+    """Return the one JSON object of a run; its keys are always the same, and no secret is in it.
+
+    Only what others wrote is searched for secrets: a password such as `true` or `2025` must not spoil the rest.
+    """
     return {
         "schema": 1,
         "job": told.job,
@@ -106,12 +109,12 @@ def envelope(told: "Report") -> dict[str, Any]:
         "finished_at": told.finished_at,
         "result": told.result,
         "rows": told.rows,
-        "problems": [problem.as_dict() for problem in told.problems],
-        "error": None if told.error is None else _error(told.error),
+        "problems": [{**p.as_dict(), "message": found.redact(p.message)} for p in told.problems],
+        "error": None if told.error is None else _error(told.error, found),
     }
 
 
-def empty_envelope(arguments: list[str]) -> dict[str, Any]:
+def empty_envelope(arguments: list[str], found: settings.Settings) -> dict[str, Any]:
     """Return the JSON object of a command that failed before its run began."""
     from kibray_ops.clock import real_now
     from kibray_ops.report import Report, Trigger
@@ -121,25 +124,25 @@ def empty_envelope(arguments: list[str]) -> dict[str, Any]:
     job = next((j.name for j in (*registry.JOBS, *registry.ACTIONS) if list(j.command) == words[:2]), "")
     dry_run = bool({"--dry-run", "-n"} & set(arguments))
     trigger = Trigger.CRON if "--cron" in arguments else Trigger.MANUAL
-    return envelope(Report(job, dry_run, trigger, now, finished_at=now))
+    return envelope(Report(job, dry_run, trigger, now, finished_at=now), found)
 
 
-def _error(told: errors.KibrayOpsError) -> dict[str, str]:
-    return {"type": type(told).__name__, "message": told.message, "hint": told.hint}
+def _error(told: errors.KibrayOpsError, found: settings.Settings) -> dict[str, str]:
+    return {"type": type(told).__name__, "message": found.redact(told.message), "hint": told.hint}
 
 
-def print_json(value: Any, found: settings.Settings) -> None:
+def print_json(value: Any) -> None:
     """Print one JSON object."""
     from kibray_ops.database import to_json
 
-    sys.stdout.write(found.redact(to_json(value)) + "\n")
+    sys.stdout.write(to_json(value) + "\n")
 
 
 def print_error(told: errors.KibrayOpsError, found: settings.Settings, *, run_id: int | None = None) -> None:
     """Print what happened and what to do next."""
     red, plain = ("\033[1;31m", "\033[0m") if _in_colour() else ("", "")
     where = f" (run {run_id})" if run_id is not None else ""
-    sys.stderr.write(found.redact(f"{red}kibray-ops:{plain} {told.message}{where}\n  {told.hint}\n"))
+    sys.stderr.write(f"{red}kibray-ops:{plain} {found.redact(told.message)}{where}\n  {told.hint}\n")
 
 
 def _in_colour() -> bool:

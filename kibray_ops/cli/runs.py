@@ -42,7 +42,7 @@ def list_runs(
     with _connected(found) as connection:
         runs = history.runs(connection, job=job, status=status, limit=limit)
     if as_json:
-        render.print_json({"schema": 1, "runs": [dict(run) for run in runs]}, found)
+        render.print_json({"schema": 1, "runs": [dict(run) for run in runs]})
         return
     _show(runs, found.zone)
 
@@ -58,7 +58,7 @@ def show_run(run_id: Annotated[int, typer.Argument(metavar="ID", min=1)], as_jso
     if run is None:
         raise UsageError(f"There is no run {run_id}.", hint="`kibray-ops runs list` shows the newest.")
     if as_json:
-        render.print_json({"schema": 1, "run": dict(run)}, found)
+        render.print_json({"schema": 1, "run": dict(run)})
         return
     out = render.console()
     from rich.markup import escape
