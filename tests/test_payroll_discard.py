@@ -87,3 +87,42 @@ def test_a_period_of_the_application_stays(world: World) -> None:
 def test_without_our_tables_a_dry_run_finds_nothing(bare: World) -> None:
     record(bare, bare.employee())
     assert done(bare.execute(DISCARD, dry_run=True)).result["discarded"] == 0
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("total_hours", D("38.00")),
+        ("gross_pay", D("760.00")),
+        ("overtime_rate", D("45.00")),
+        ("adjustment_reason", "left early"),
+        ("deduction_notes", "x"),
+        ("notes", "n"),
+    ],
+)
+def test_a_record_that_holds_something_else_than_we_wrote_stays(newest: World, column: str, value: Any) -> None:
+    five_days(newest, newest.employee(), "8.00")
+    done(newest.execute(GENERATE))
+    newest.sql(f"UPDATE core_payrollrecord SET {column} = ?", value)
+    before = business(newest)
+    assert done(newest.execute(DISCARD)).result["kept"] == 1
+    assert business(newest) == before
+
+
+@pytest.mark.parametrize(("column", "value"), [("status", "draft"), ("notes", "checked")])
+def test_a_period_that_somebody_changed_stays(newest: World, column: str, value: str) -> None:
+    five_days(newest, newest.employee(), "8.00")
+    done(newest.execute(GENERATE))
+    newest.sql(f"UPDATE core_payrollperiod SET {column} = ?", value)
+    assert done(newest.execute(DISCARD)).result["discarded"] == 1
+    assert newest.rows("core_payrollperiod")[0][column] == value
+
+
+def test_what_was_refreshed_can_be_discarded(newest: World) -> None:
+    employee = newest.employee()
+    five_days(newest, employee, "8.00")
+    done(newest.execute(GENERATE))
+    newest.entry(employee, "2025-11-22", "5.25")
+    assert done(newest.execute(GENERATE, refresh=True)).result["refreshed"] == 1
+    assert done(newest.execute(DISCARD)).result["discarded"] == 1
+    assert business(newest) == {"core_payrollperiod": [], "core_payrollrecord": []}

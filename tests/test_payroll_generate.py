@@ -321,6 +321,89 @@ def test_a_closed_period_is_never_written(world: World, status: str) -> None:
     assert world.dump(own=False) == before
     assert [(p.severity, p.subject) for p in report.problems] == [("failure", "Ben Berg")]
     assert report.status == "partial"
+    assert report.result["gross_pay"] == D("800.00")  # who is not paid is in no total
+    (unpaid,) = [row for row in report.rows if row["employee"] == "Ben Berg"]
+    assert (unpaid["gross_pay"], unpaid["flags"][0]) == (0, "not_paid")
+
+
+@pytest.mark.parametrize("status", ["approved", "paid", "draft"])
+def test_refresh_leaves_a_record_of_another_period_alone(newest: World, status: str) -> None:
+    ana = newest.employee()
+    five_days(newest, ana, "8.00")
+    other = period(newest, status, "2025-11-10", "2025-11-16")
+    record(newest, ana, "30.00", "600.00", period_id=other)
+    before = newest.rows("core_payrollrecord")
+    done(newest.execute(PAYROLL, refresh=True))
+    assert newest.rows("core_payrollrecord") == before
+
+
+def test_refresh_keeps_an_overtime_rate_that_somebody_set(newest: World) -> None:
+    ana = newest.employee()
+    five_days(newest, ana, "10.00")
+    done(newest.execute(PAYROLL))
+    newest.sql("UPDATE core_payrollrecord SET overtime_rate = 45, gross_pay = 1250, net_pay = 1250, total_pay = 1250")
+    before = newest.rows("core_payrollrecord")
+    done(newest.execute(PAYROLL, refresh=True))
+    assert newest.rows("core_payrollrecord") == before
+
+
+def test_refresh_goes_from_one_policy_to_the_other(newest: World) -> None:
+    ana = newest.employee()
+    five_days(newest, ana, "10.00")
+    for policy, gross in (("none", "1000.00"), ("weekly40", "1100.00"), ("none", "1000.00")):
+        done(newest.execute(PAYROLL, overtime=policy, refresh=True))
+        assert by_employee(newest)[ana]["gross_pay"] == D(gross)
+
+
+def test_a_managers_notes_stay_to_the_last_line_break(newest: World) -> None:
+    ana = newest.employee()
+    five_days(newest, ana, "8.00")
+    done(newest.execute(PAYROLL))
+    newest.sql("UPDATE core_payrollrecord SET notes = ?", "a\r\nb\n")
+    assert done(newest.execute(PAYROLL, refresh=True)).result["refreshed"] == 0
+    assert newest.rows("core_payrollrecord")[0]["notes"] == "a\r\nb\n"
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_an_impossible_week_holds_up_nobody_else(world: World, dry_run: bool) -> None:
+    typo, ana = world.employee("Tia Typo"), world.employee("Ana Ruiz")
+    world.entry(ana, MON, "8.00")
+    for _ in range(11):
+        world.entry(typo, MON, "999.99")
+    report = done(world.execute(PAYROLL, dry_run=dry_run), 3)
+    assert [(p.severity, p.subject) for p in report.problems if p.severity == "failure"] == [("failure", "Tia Typo")]
+    assert report.result["gross_pay"] == D("160.00")
+    if not dry_run:
+        assert list(by_employee(world)) == [ana]
+
+
+@pytest.mark.parametrize("odd", [5, {"a": 1}, "abc", [{"employee_id": [1], "type": "overlap"}], [None, "x", 3]])
+def test_odd_validation_errors_stop_nobody_and_stay(newest: World, odd: Any) -> None:
+    ana = newest.employee()
+    world_errors = json.dumps(odd)
+    the_period = period(newest)
+    cast = "::jsonb" if newest.engine == "postgresql" else ""
+    newest.sql(f"UPDATE core_payrollperiod SET validation_errors = ?{cast} WHERE id = ?", world_errors, the_period)
+    newest.entry(ana, MON, "8.00")
+    done(newest.execute(PAYROLL))
+    assert by_employee(newest)[ana]["gross_pay"] == D("160.00")
+    held = newest.rows("core_payrollperiod")[0]["validation_errors"]
+    assert held[: len(odd)] == odd if isinstance(odd, list) else held == odd
+
+
+def test_a_state_that_we_do_not_know_counts_as_closed(newest: World) -> None:
+    five_days(newest, newest.employee(), "8.00")
+    period(newest, "Approved")
+    before = newest.dump(own=False)
+    done(newest.execute(PAYROLL), 3)
+    assert newest.dump(own=False) == before
+
+
+def test_namesakes_are_told_apart_and_names_cannot_command_the_terminal(newest: World) -> None:
+    first, second, rude = newest.employee("Sam Lee"), newest.employee("Sam Lee"), newest.employee("A\x1b[31m B\nC")
+    report = done(newest.execute(PAYROLL))
+    names = {row["employee_id"]: row["employee"] for row in report.rows}
+    assert names == {first: f"Sam Lee (#{first})", second: f"Sam Lee (#{second})", rude: "A [31m B C"}
 
 
 def test_a_period_with_other_bounds_stops_everything(world: World) -> None:

@@ -1,13 +1,13 @@
 """kibray-ops payroll discard: take back what `payroll generate` made, as long as nobody has worked on it."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from sqlalchemy import case, delete, exists, func, literal, null, or_, select
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy import RowMapping, Select, delete, exists, func, select
 from sqlmodel import col
 
-from kibray_ops import payroll
+from kibray_ops import payroll, paysheet
 from kibray_ops.catalog import ONE, table_of
 from kibray_ops.errors import KibrayOpsError
 from kibray_ops.job import WARNING, Outcome, Problem, Run
@@ -15,9 +15,9 @@ from kibray_ops.models.kibray.payroll import PayrollPayment, PayrollPeriod, Payr
 from kibray_ops.models.kibray.people import Employee
 from kibray_ops.models.operations import Provenance
 from kibray_ops.payroll import Week
-from kibray_ops.timesheet import CLOSED
+from kibray_ops.paysheet import PERIOD_COLUMNS, fingerprint
 
-PERIODS, RECORDS = table_of(PayrollPeriod).name, table_of(PayrollRecord).name
+PERIODS, RECORDS = table_of(PayrollPeriod), table_of(PayrollRecord)
 
 
 def discard(
@@ -30,20 +30,34 @@ def discard(
     """Take back the week's payroll records that nobody has reviewed, changed or paid.
 
     Only records that kibray-ops made are touched; those that stay are named with the reason. The period goes too if
-    kibray-ops made it and it is empty then. `payroll generate` makes everything anew.
+    kibray-ops made it, nobody has changed it and it is empty then. Cron does not make the week again: `payroll
+    generate` does.
 
     Raises KibrayOpsError when the period is approved or paid.
     """
     workweek = payroll.parse_week(week, run.business_date)
-    _refuse_closed(run, workweek)
-    rows = [dict(row) for row in run.session.execute(_ours(run, workweek)).mappings()]
-    doomed = [row["record_id"] for row in rows if row["kept"] is None]
-    empties = _emptied_period(run, workweek, len(doomed))
+    period = _period(run, workweek)
+    found = _our_records(run, workweek)
+    kept = {record["id"]: _reason_to_keep(record, period) for record in found}
+    doomed = [record_id for record_id, reason in kept.items() if not reason]
+    empties = period["id"] if period is not None and _would_be_empty(run, period, doomed) else None
     if not run.dry_run:
-        _delete(run, workweek, drop_period=empties is not None)
+        _delete(run, doomed, empties)
+    rows = [
+        {
+            "record_id": record["id"],
+            "employee_id": record["employee_id"],
+            "employee": paysheet.printable(f"{record['first_name']} {record['last_name']}"),
+            "total_hours": record["total_hours"],
+            "gross_pay": record["gross_pay"],
+            "kept": kept[record["id"]] or None,
+            "action": "kept" if kept[record["id"]] else "discarded",
+        }
+        for record in found
+    ]
     return Outcome(
         result={"period_id": empties, "week": str(workweek), "discarded": len(doomed), "kept": len(rows) - len(doomed)},
-        rows=[{**row, "action": "discarded" if row["kept"] is None else "kept"} for row in rows],
+        rows=rows,
         problems=[
             Problem(WARNING, "kept", row["employee"], f"record {row['record_id']} stays: {row['kept']}")
             for row in rows
@@ -52,101 +66,70 @@ def discard(
     )
 
 
-def _of_week(week: Week) -> ColumnElement[bool]:
-    return (col(PayrollRecord.week_start) == week.start) & (col(PayrollRecord.week_end) == week.end)
-
-
-def _refuse_closed(run: Run, week: Week) -> None:
-    statement = select(col(PayrollPeriod.id), col(PayrollPeriod.status)).where(
-        col(PayrollPeriod.week_start) == week.start, col(PayrollPeriod.week_end) == week.end
-    )
+def _period(run: Run, week: Week) -> RowMapping | None:
+    """Return the week's period, locked in a real run; raises KibrayOpsError when it is closed."""
+    statement = select(PERIODS).where(PERIODS.c.week_start == week.start, PERIODS.c.week_end == week.end)
     if not run.dry_run:
         statement = statement.with_for_update(key_share=True)
-    for period_id, status in run.session.execute(statement):
-        if status in CLOSED:
-            raise KibrayOpsError(
-                f"Period {period_id} of the week {week} is {status}.",
-                hint="Nothing was discarded: what is approved or paid is changed only in Kibray.",
-            )
+    period = run.session.execute(statement).mappings().first()
+    if period is not None and paysheet.is_closed(period["status"]):
+        raise KibrayOpsError(
+            f"Period {period['id']} of the week {week} is {period['status']}.",
+            hint="Nothing was discarded: what is approved or paid is changed only in Kibray.",
+        )
+    return period
 
 
-def _reason_to_keep() -> ColumnElement[Any]:
-    """Return why a record must stay; NULL when it may go."""
-    paid = exists(ONE).where(col(PayrollPayment.payroll_record_id) == col(PayrollRecord.id))
-    changed = or_(
-        col(PayrollRecord.manually_adjusted),
-        col(PayrollRecord.adjusted_rate).is_not(None),
-        col(PayrollRecord.bonus) != 0,
-        col(PayrollRecord.deductions) != 0,
-        col(PayrollRecord.tax_withheld) != 0,
-    )
-    return case(
-        (or_(paid, col(PayrollRecord.expense_id).is_not(None)), literal("it is paid")),
-        (col(PayrollRecord.reviewed), literal("it is reviewed")),
-        (changed, literal("it was changed by hand")),
-        else_=null(),
-    )
-
-
-def _is_ours(run: Run, table: str, row_id: Any) -> ColumnElement[bool]:
+def _our_records(run: Run, week: Week) -> Sequence[RowMapping]:
+    """Return the week's records that kibray-ops made, with what they held then; locked in a real run."""
     if not run.catalog.has(table_of(Provenance).name):
-        return literal(0) == 1
-    return exists(ONE).where(col(Provenance.table_name) == table, col(Provenance.row_id) == row_id)
-
-
-def _ours(run: Run, week: Week) -> Any:
-    """Return the SELECT of the week's records that kibray-ops made."""
-    return (
+        return []
+    paid = exists(ONE).where(col(PayrollPayment.payroll_record_id) == RECORDS.c.id)
+    statement: Select[Any] = (
         select(
-            col(PayrollRecord.id).label("record_id"),
-            col(PayrollRecord.employee_id).label("employee_id"),
-            func.trim(col(Employee.first_name) + " " + col(Employee.last_name)).label("employee"),
-            col(PayrollRecord.total_hours).label("total_hours"),
-            col(PayrollRecord.gross_pay).label("gross_pay"),
-            _reason_to_keep().label("kept"),
+            RECORDS,
+            paid.label("is_paid"),
+            col(Provenance.fingerprint),
+            col(Employee.first_name),
+            col(Employee.last_name),
         )
-        .join(Employee, col(Employee.id) == col(PayrollRecord.employee_id))
-        .where(_of_week(week), _is_ours(run, RECORDS, col(PayrollRecord.id)))
-        .order_by(col(Employee.last_name), col(Employee.first_name), col(PayrollRecord.id))
+        .join(Employee, col(Employee.id) == RECORDS.c.employee_id)
+        .join(Provenance, (col(Provenance.table_name) == RECORDS.name) & (col(Provenance.row_id) == RECORDS.c.id))
+        .where(RECORDS.c.week_start == week.start, RECORDS.c.week_end == week.end)
+        .order_by(col(Employee.last_name), col(Employee.first_name), RECORDS.c.id)
     )
+    if not run.dry_run:
+        statement = statement.with_for_update(of=RECORDS)
+    return run.session.execute(statement).mappings().all()
 
 
-def _emptied_period(run: Run, week: Week, discarded: int) -> int | None:
-    """Return the week's period if kibray-ops made it and nothing would be left in it."""
-    held = (
-        select(func.count())
-        .where(col(PayrollRecord.period_id) == col(PayrollPeriod.id))
-        .correlate(PayrollPeriod)
-        .scalar_subquery()
-    )
-    statement = select(col(PayrollPeriod.id)).where(
-        col(PayrollPeriod.week_start) == week.start,
-        col(PayrollPeriod.week_end) == week.end,
-        _is_ours(run, PERIODS, col(PayrollPeriod.id)),
-        held == discarded,
-    )
-    found: int | None = run.session.execute(statement).scalar()
-    return found
+def _reason_to_keep(record: RowMapping, period: RowMapping | None) -> str:
+    """Return why a record must stay; empty when it may go."""
+    if record["is_paid"] or record["expense_id"] is not None:
+        return "it is paid"
+    if record["reviewed"]:
+        return "it is reviewed"
+    if record["period_id"] != (period["id"] if period is not None else None):
+        return "it belongs to another period"
+    return "" if fingerprint(dict(record)) == record["fingerprint"] else "it was changed by hand"
 
 
-def _delete(run: Run, week: Week, *, drop_period: bool) -> None:
-    may_go = select(col(PayrollRecord.id)).where(
-        _of_week(week), _is_ours(run, RECORDS, col(PayrollRecord.id)), _reason_to_keep().is_(None)
+def _would_be_empty(run: Run, period: RowMapping, doomed: Sequence[int]) -> bool:
+    """Tell whether kibray-ops made the period, nobody has changed it, and nothing would be left in it."""
+    if not run.catalog.has(table_of(Provenance).name):
+        return False
+    held = select(func.count()).where(RECORDS.c.period_id == period["id"]).scalar_subquery()
+    ours = select(col(Provenance.fingerprint), held.label("held")).where(
+        col(Provenance.table_name) == PERIODS.name, col(Provenance.row_id) == period["id"]
     )
-    run.session.execute(
-        delete(PayrollRecord).where(col(PayrollRecord.id).in_(may_go)),
-        execution_options={"synchronize_session": False},
-    )
-    if drop_period:
-        run.session.execute(
-            delete(PayrollPeriod).where(
-                col(PayrollPeriod.week_start) == week.start, col(PayrollPeriod.week_end) == week.end
-            ),
-            execution_options={"synchronize_session": False},
-        )
-    for table, model in ((RECORDS, PayrollRecord), (PERIODS, PayrollPeriod)):
-        gone = ~exists(ONE).where(col(model.id) == col(Provenance.row_id))
-        run.session.execute(
-            delete(Provenance).where(col(Provenance.table_name) == table, gone),
-            execution_options={"synchronize_session": False},
-        )
+    row = run.session.execute(ours).first()
+    return row is not None and row.held == len(doomed) and row.fingerprint == fingerprint(dict(period), PERIOD_COLUMNS)
+
+
+def _delete(run: Run, doomed: Sequence[int], period_id: int | None) -> None:
+    at_once = {"synchronize_session": False}
+    run.session.execute(delete(PayrollRecord).where(RECORDS.c.id.in_(doomed)), execution_options=at_once)
+    run.session.execute(delete(PayrollPeriod).where(PERIODS.c.id == period_id), execution_options=at_once)
+    for table, ids in ((RECORDS, doomed), (PERIODS, [period_id])):
+        gone = (col(Provenance.table_name) == table.name) & col(Provenance.row_id).in_(ids)
+        run.session.execute(delete(Provenance).where(gone), execution_options=at_once)

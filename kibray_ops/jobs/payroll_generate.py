@@ -1,17 +1,17 @@
 """kibray-ops payroll generate: a week's payroll from the time entries."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
-from sqlalchemy import RowMapping, exists, or_, select, update
+from sqlalchemy import RowMapping, bindparam, exists, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
-from kibray_ops import payroll, timesheet
+from kibray_ops import payroll, paysheet, timesheet
 from kibray_ops.bulk import insert_all
 from kibray_ops.catalog import ONE, table_of
 from kibray_ops.database import hold_together
@@ -21,7 +21,8 @@ from kibray_ops.models.kibray.payroll import PayrollPayment, PayrollPeriod, Payr
 from kibray_ops.models.kibray.people import Employee, User
 from kibray_ops.models.operations import Provenance
 from kibray_ops.payroll import ZERO, Week
-from kibray_ops.timesheet import Entry, Period, Sheet
+from kibray_ops.paysheet import PERIOD_COLUMNS, Period, Sheet, fingerprint
+from kibray_ops.timesheet import Entry
 
 PERIODS, RECORDS = table_of(PayrollPeriod), table_of(PayrollRecord)
 
@@ -82,7 +83,7 @@ def _period(run: Run, week: Week) -> Period:
     if not found:
         return Period(None, status, [])
     (period,) = found
-    return Period(period["id"], period["status"], list(period["validation_errors"] or []))
+    return Period(period["id"], period["status"], period["validation_errors"])
 
 
 def _touching_periods(run: Run, week: Week) -> Sequence[RowMapping]:
@@ -131,7 +132,8 @@ def _make_period(run: Run, week: Week, status: str) -> None:
         validation_errors=[],
     )
     made = statement.on_conflict_do_nothing(index_elements=["week_start", "week_end"]).returning(PERIODS.c.id)
-    _note_provenance(run, PERIODS.name, list(run.session.execute(made).scalars()))
+    written = fingerprint({"status": status, "notes": ""}, PERIOD_COLUMNS)
+    _note_provenance(run, PERIODS.name, dict.fromkeys(run.session.execute(made).scalars(), written))
 
 
 def _read(run: Run, week: Week, period: Period, policy: str) -> list[Sheet]:
@@ -157,7 +159,9 @@ def _read(run: Run, week: Week, period: Period, policy: str) -> list[Sheet]:
         .order_by(col(Employee.last_name), col(Employee.first_name), col(Employee.id))
     )
     sheets = []
-    for person in run.session.execute(people):
+    found = run.session.execute(people).all()
+    names = paysheet.names(found)
+    for person in found:
         mine = entries.get(person.id, [])
         work = [
             (entry.paid_hours, person.hourly_rate if entry.rate is None else entry.rate)
@@ -169,7 +173,7 @@ def _read(run: Run, week: Week, period: Period, policy: str) -> list[Sheet]:
             multiplier = person.overtime_multiplier
         sheet = Sheet(
             employee_id=person.id,
-            name=f"{person.first_name} {person.last_name}".strip() or f"employee {person.id}",
+            name=names[person.id],
             is_active=person.is_active,
             rate=person.hourly_rate,
             week=week,
@@ -268,40 +272,55 @@ def _create(run: Run, week: Week, period: Period, sheets: Sequence[Sheet]) -> No
     ids = {row.employee_id: row.id for row in run.session.execute(made)}
     for sheet, row in zip(sheets, rows, strict=True):
         sheet.records = [{**row, **same, "id": ids[sheet.employee_id]}]
-    _note_provenance(run, RECORDS.name, list(ids.values()))
+    _note_provenance(run, RECORDS.name, {ids[row["employee_id"]]: fingerprint({**row, **same}) for row in rows})
 
 
 def _refresh(run: Run, sheets: Sequence[Sheet]) -> None:
-    """Write the recomputed records back, all in one statement."""
+    """Write the recomputed records back."""
     if not sheets:
         return
     names = (*sheets[0].values(), "gross_pay", "net_pay", "total_pay", "notes")
     run.session.execute(
         update(PayrollRecord), [{"id": s.record["id"], **{n: s.record[n] for n in names}} for s in sheets if s.record]
     )
+    provenance = table_of(Provenance)
+    renewed = (
+        update(provenance)
+        .where(provenance.c.table_name == RECORDS.name, provenance.c.row_id == bindparam("record"))
+        .values(fingerprint=bindparam("written"))
+    )
+    rows = [{"record": s.record["id"], "written": fingerprint(s.record)} for s in sheets if s.record]
+    run.session.connection().execute(renewed, rows)
 
 
-def _note_provenance(run: Run, table: str, ids: Sequence[int]) -> None:
-    if rows := [{"row_id": row_id} for row_id in ids]:
+def _note_provenance(run: Run, table: str, written: Mapping[int, str]) -> None:
+    """Note which rows we made and what they held, so that `payroll discard` knows what a person has changed."""
+    if rows := [{"row_id": row_id, "fingerprint": digest} for row_id, digest in written.items()]:
         same = {"table_name": table, "run_id": run.id}
         run.session.execute(insert_all(run.session, table_of(Provenance), rows, same))
 
 
 def _write_findings(run: Run, period: Period, sheets: Sequence[Sheet]) -> None:
-    """Bring the period's `validation_errors` up to date: ours are replaced, the application's others stay."""
+    """Bring the period's `validation_errors` up to date: ours are replaced, whatever else is there stays."""
     checked = {sheet.employee_id for sheet in sheets}
-    kept = [
-        error
-        for error in period.validation_errors
-        if not isinstance(error, dict)
-        or error.get("employee_id") not in checked
-        or error.get("type") not in timesheet.KINDS
-    ]
-    found = kept + [error for sheet in sheets for error in sheet.errors()]
+    held = period.validation_errors
+    if not isinstance(held, list):
+        if held:
+            return  # not the application's shape: reported, and left as it is
+        held = []
+    found = [error for error in held if not _is_ours(error, checked)]
+    found += [error for sheet in sheets for error in sheet.errors()]
     if found != period.validation_errors:
         run.session.execute(
             update(PayrollPeriod).where(col(PayrollPeriod.id) == period.id).values(validation_errors=found)
         )
+
+
+def _is_ours(error: Any, checked: set[int]) -> bool:
+    if not isinstance(error, dict) or error.get("type") not in timesheet.KINDS:
+        return False
+    employee = error.get("employee_id")
+    return isinstance(employee, int) and employee in checked
 
 
 def _outcome(week: Week, period: Period, sheets: Sequence[Sheet]) -> Outcome:
@@ -309,6 +328,10 @@ def _outcome(week: Week, period: Period, sheets: Sequence[Sheet]) -> Outcome:
     counted = {action: sum(sheet.action == action for sheet in sheets) for action in ("created", "exists", "refreshed")}
     total = {name: sum((row[name] for row in rows), ZERO) for name in _SUMMED}
     problems = [problem for sheet in sheets for problem in sheet.problems()]
+    if period.validation_errors and not isinstance(period.validation_errors, list):
+        problems.append(
+            Problem(WARNING, "odd_errors", "payroll", "the period's validation_errors is no list: left as is")
+        )
     if not sheets:
         problems.append(Problem(WARNING, "nobody", "payroll", "there is no active employee"))
     return Outcome(

@@ -73,10 +73,11 @@ class State(Operations, table=True):
 
 
 class Provenance(Operations, table=True):
-    """Which rows of Kibray's tables a run created: only these may be taken back."""
+    """Which rows of Kibray's tables a run created, and a digest of what they held: only these may be taken back."""
 
     __tablename__ = "kibray_ops_provenance"
 
     table_name: str = Field(primary_key=True, max_length=80)
     row_id: int = Field(sa_column=Column(BigKey, primary_key=True, autoincrement=False))
     run_id: int = Field(sa_column=Column(BigKey, nullable=False))
+    fingerprint: str = Field(max_length=64)

@@ -45,4 +45,6 @@ def show(told: "Report", out: "Console") -> None:
         )
     if gone:
         out.print(table)
+        week = result["week"][:10]
+        out.print(f"\ncron does not make this week again: kibray-ops payroll generate --week {week}", soft_wrap=True)
     show_problems(told.problems, out)

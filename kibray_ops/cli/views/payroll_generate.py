@@ -29,6 +29,7 @@ CSV_COLUMNS = {
     "record_id": "Record ID",
 }
 FLAGS = {
+    "not_paid": ("XX", "NOT PAID"),
     "open_entry": ("OP", "open entry"),
     "overlap": ("OV", "overlapping entries"),
     "negative_hours": ("NG", "negative hours"),

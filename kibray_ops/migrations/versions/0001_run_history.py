@@ -55,4 +55,5 @@ def upgrade() -> None:
         sa.Column("table_name", sa.String(80), primary_key=True),
         sa.Column("row_id", BigKey, primary_key=True, autoincrement=False),
         sa.Column("run_id", BigKey, nullable=False),
+        sa.Column("fingerprint", sa.String(64), nullable=False),
     )
