@@ -132,12 +132,15 @@ def table_of(model: type[SQLModel]) -> Table:
     return table
 
 
-def read_catalog(connection: Connection) -> Catalog:
-    """Read what the database holds; two statements at most."""
+def read_catalog(connection: Connection, *, own: bool = True) -> Catalog:
+    """Read what the database holds; two statements at most.
+
+    `own` False leaves out the revision of our own tables: a dry run needs no privilege on them.
+    """
     tables: dict[str, dict[str, bool]] = {}
     for table, column, required in connection.execute(_COLUMNS[connection.dialect.name]):
         tables.setdefault(table, {})[column] = bool(required)
     revision = None
-    if VERSION_TABLE in tables:
+    if own and VERSION_TABLE in tables:
         revision = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - our name
     return Catalog(tables, revision)

@@ -101,7 +101,7 @@ class Database:
     def _engine(self, *, read_only: bool) -> Engine:
         if self.is_sqlite:
             return self._sqlite_engine(read_only=read_only)
-        return create_engine(
+        engine = create_engine(
             self.url,
             poolclass=NullPool,
             hide_parameters=True,
@@ -117,6 +117,13 @@ class Database:
             },
             execution_options={"postgresql_readonly": True} if read_only else {},
         )
+        patience = f"SET LOCAL lock_timeout = '{int(self.settings['LOCK_TIMEOUT'])}s'"
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            connection.exec_driver_sql(patience)
+
+        return engine
 
     def _sqlite_engine(self, *, read_only: bool) -> Engine:
         def connect() -> sqlite3.Connection:
@@ -186,7 +193,8 @@ class Lock:
             return True
         path = self.database.path.with_name(f"{self.database.path.name}.{self.name}.lock")
         try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            # Read-only is enough for flock, also on a file that another user's run has made.
+            file = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise ConfigurationError(
                 f"The lock file {path} cannot be opened: {error.strerror}.",
@@ -301,6 +309,11 @@ def _not_connected(error: DBAPIError) -> KibrayOpsError:
     if isinstance(error.orig, sqlite3.Error):
         return _sqlite_meaning(error.orig)
     words = _words(error.orig)
+    if "invalid connection option" in words or "invalid URI" in words:
+        return ConfigurationError(
+            f"DATABASE_URL says something that PostgreSQL does not know: {words}.",
+            hint="Take that option out of the URL.",
+        )
     refused = ("authentication failed", "does not exist", "no pg_hba.conf entry", "not permitted to log in")
     if any(reason in words for reason in refused):
         return ConfigurationError(

@@ -6,7 +6,8 @@ KibrayOpsError                   1   the job failed
 ├── TryAgainLater               75   nothing is wrong with us; somebody else holds something
 │   ├── JobBusy                      another run of this job holds the lock
 │   ├── RowsLocked                   the application holds the rows
-│   └── DatabaseUnreachable
+│   ├── DatabaseUnreachable
+│   └── TransientError               serialization, deadlock, lost connection: worth another try
 ├── ConfigurationError          78   an operator has to change something first
 │   ├── SettingsInvalid              every problem at once
 │   ├── DatabaseMissing
@@ -14,7 +15,6 @@ KibrayOpsError                   1   the job failed
 │   ├── TablesOutdated               ours are older or newer than the program
 │   ├── PermissionMissing            the database role may not
 │   └── WriteRefused                 the database is read-only
-├── TransientError               1   serialization, deadlock, lost connection: worth another try
 ├── TimeLimitReached           124   the soft time limit
 └── Interrupted          130 or 143  Ctrl-C or SIGTERM
 
@@ -124,10 +124,10 @@ class WriteRefused(ConfigurationError):
     hint = "Nothing was written. Point DATABASE_URL at a database that may be written."
 
 
-class TransientError(KibrayOpsError):
+class TransientError(TryAgainLater):
     """The database gave up on a transaction that may succeed when tried again."""
 
-    hint = "Nothing was written. Run the command again."
+    hint = "What was not committed is rolled back. Run the command again."
 
 
 class TimeLimitReached(KibrayOpsError):

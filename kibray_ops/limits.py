@@ -23,15 +23,11 @@ from kibray_ops.settings import PREFIX
 
 
 class TimeLimit:
-    """Watch a run's soft and hard limits, in seconds from its creation.
+    """Watch a run's soft and hard limits, in seconds from its creation."""
 
-    `patience` is how long a statement waits for rows that somebody else holds, in seconds.
-    """
-
-    def __init__(self, soft: float, hard: float, patience: int) -> None:
+    def __init__(self, soft: float, hard: float) -> None:
         self.soft = soft
         self.hard = hard
-        self.patience = patience
         self._end = time.monotonic() + soft
         self._interrupt: threading.Timer | None = None
         self._watchdog: threading.Timer | None = None
@@ -78,9 +74,7 @@ class TimeLimit:
 
     def _limit_statements(self, connection: Connection) -> None:
         milliseconds = max(1, int(self.left * 1000))
-        connection.exec_driver_sql(
-            f"SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = '{self.patience}s'"
-        )
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
 
     def stop(self) -> None:
         """Stop all timers."""

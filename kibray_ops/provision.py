@@ -12,7 +12,7 @@ from sqlmodel import col
 from kibray_ops import registry
 from kibray_ops.catalog import Catalog, read_catalog
 from kibray_ops.database import Database, Lock, translated
-from kibray_ops.errors import TablesMissing, UsageError
+from kibray_ops.errors import ConfigurationError, TablesMissing, UsageError
 from kibray_ops.models.kibray.base import Kibray
 from kibray_ops.models.operations import HEAD, VERSION_TABLE, Operations, State
 from kibray_ops.registry import Job
@@ -44,8 +44,13 @@ def init(database: Database, *, standalone: bool, baseline: datetime | None, now
     moves it. Raises TablesMissing, UsageError and the database's errors.
     """
     if standalone and database.is_sqlite and not database.path.exists():
-        database.path.parent.mkdir(parents=True, exist_ok=True)
-        database.path.touch(mode=0o600)
+        try:
+            database.path.parent.mkdir(parents=True, exist_ok=True)
+            database.path.touch(mode=0o600)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{database.path} cannot be made: {error.strerror}.", hint="Name another file in DATABASE_URL."
+            ) from error
     with translated(), database.connect() as connection:
         if not database.is_sqlite:
             # Two at once: the second waits and finds the work done. On SQLite the write lock does the same.

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any, Literal
 
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import Session
 
 from kibray_ops import errors, history
@@ -84,7 +84,7 @@ class _Execution:
         self._refuse_nonsense()
         self.function = load(self.job)
         soft, hard = (self.settings.time_limit(which, self.job.name) for which in ("SOFT", "HARD"))
-        self.limit = TimeLimit(soft, hard, self.settings["LOCK_TIMEOUT"])
+        self.limit = TimeLimit(soft, hard)
         self.database = Database(self.settings)
         try:
             with translated():
@@ -107,7 +107,7 @@ class _Execution:
 
     def _rehearse(self) -> None:
         with self.database.connect(read_only=True) as connection:
-            catalog = read_catalog(connection)
+            catalog = read_catalog(connection, own=False)
             catalog.require(self.job)
             self.limit.apply(connection)
             try:
@@ -251,9 +251,12 @@ class _Execution:
             try:
                 # Known before it is committed: a signal in between must still find the record to end.
                 self.report.run_id = self._begin(connection, RUNNING)
+                connection.commit()
             except IntegrityError:
                 raise _NothingToDo from None
-            connection.commit()
+            except DBAPIError:
+                self.report.run_id = None
+                raise
         self.limit.watch(self.report.run_id, self.settings.database_url)
         return True
 

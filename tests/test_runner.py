@@ -268,7 +268,7 @@ def test_an_item_is_not_committed_without_the_lock(pg_world: World) -> None:
     with start(pg_world, "item-by-item", "pause=0.5", kind=Kind.PER_ITEM) as running:
         wait_until(lambda: len(groups(pg_world)) >= 1)
         pg_world.sql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
-        assert running.wait(20) == 1
+        assert running.wait(20) == 75  # try again later: the connection was lost
     assert len(groups(pg_world)) < 5
     assert statuses(pg_world) == ["failed"]
 
@@ -283,6 +283,31 @@ def test_transient_errors_are_tried_again(pg_world: World, verb: str, attempts: 
     assert (report.exit_code, report.result) == (0, {"attempts": attempts}), report.error
     assert len(set(sample_jobs.ATTEMPTS)) == 1  # one run record for all attempts
     assert (statuses(pg_world), groups(pg_world)) == (["succeeded"], ["one"])
+
+
+@pytest.mark.parametrize("table", ["kibray_ops_run", "kibray_ops_alembic_version", "kibray_ops_state"])
+def test_our_own_tables_are_not_waited_for_without_end(pg_world: World, table: str) -> None:
+    pg_world.environment = {"KIBRAY_OPS_LOCK_TIMEOUT": "1"}
+    with pg_world.connect() as somebody:
+        somebody.execute("BEGIN")
+        somebody.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        report = pg_world.execute(sample("write", cron=DAILY), trigger=Trigger.CRON)
+        somebody.execute("ROLLBACK")
+    assert report.exit_code == 75
+
+
+def test_an_option_that_postgresql_does_not_know_is_configuration(pg_world: World) -> None:
+    pg_world.url += "&conn_max_age=600"
+    assert pg_world.execute(sample("write")).exit_code == 78
+
+
+def test_a_claim_that_was_not_written_has_no_number(sqlite_world: World) -> None:
+    sqlite_world.environment = {"KIBRAY_OPS_LOCK_TIMEOUT": "1"}
+    with sqlite_world.connect() as application:
+        application.execute("BEGIN IMMEDIATE")
+        report = sqlite_world.execute(sample("write"))
+        application.execute("ROLLBACK")
+    assert (report.exit_code, report.run_id) == (75, None)
 
 
 def test_an_unreachable_server_is_75_and_a_wrong_login_78(pg_world: World) -> None:
@@ -301,12 +326,14 @@ def test_a_role_that_may_only_read_can_do_every_dry_run(pg_world: World) -> None
     user = f"reader_{os.getpid()}"
     pg_world.sql(f"CREATE ROLE {user} LOGIN")
     pg_world.sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {user}")
+    for table in ("kibray_ops_run", "kibray_ops_state", "kibray_ops_provenance", "kibray_ops_alembic_version"):
+        pg_world.sql(f"REVOKE ALL ON {table} FROM {user}")
     good = pg_world.url
     pg_world.url = good.replace("postgres:@", f"{user}:@")
     try:
         assert pg_world.execute("generate-weekly-payroll", dry_run=True).exit_code == 0
         report = pg_world.execute("generate-weekly-payroll")
-        assert report.exit_code == 78
+        assert report.exit_code == 78, report.error
         assert "grants" in report.error.hint  # type: ignore[union-attr]
     finally:
         pg_world.url = good

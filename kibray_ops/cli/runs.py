@@ -48,7 +48,9 @@ def list_runs(
 
 
 @app.command("show")
-def show_run(run_id: Annotated[int, typer.Argument(metavar="ID", min=1)], as_json: AsJSON = False) -> None:
+def show_run(
+    run_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=2**63 - 1)], as_json: AsJSON = False
+) -> None:
     """Show everything about one run."""
     from kibray_ops import history
 
