@@ -373,6 +373,15 @@ def test_runs_are_listed_and_shown(newest: World) -> None:
     assert "generate-weekly-payroll" in newest.run("runs", "list", "--status", "failed").stdout
 
 
+def test_the_list_of_runs_fits_100_columns(sqlite_world: World) -> None:
+    sqlite_world.run("--cron", "payroll", "generate", "--week", *AS_OF)
+    sqlite_world.sql("UPDATE kibray_ops_run SET status = 'interrupted', job = 'alert-high-priority-touchups'")
+    shown = plain(in_terminal(sqlite_world, 100, "runs", "list"))
+    assert max(map(len, shown.splitlines())) <= 100
+    for part in ("alert-high-priority-touchups", "interrupted", "2025-11-24T07:00"):
+        assert part in shown
+
+
 # ---- start-up
 
 

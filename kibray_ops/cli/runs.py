@@ -111,9 +111,11 @@ def _show(runs: "Sequence[RowMapping]", zone: "ZoneInfo") -> None:
     if not runs:
         out.print("No runs yet.")
         return
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for title, justify in (("Run", "right"), ("Job", "left"), ("Started", "left"), ("Took", "right")):
-        table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+    table.add_column("Run", justify="right", no_wrap=True)
+    table.add_column("Job", overflow="fold")  # the only one that gives way in a narrow terminal
+    table.add_column("Started", no_wrap=True)
+    table.add_column("Took", justify="right", no_wrap=True)
     table.add_column("Status", no_wrap=True)
     table.add_column("For", no_wrap=True)
     table.add_column("Problems", justify="right", no_wrap=True)
@@ -121,7 +123,7 @@ def _show(runs: "Sequence[RowMapping]", zone: "ZoneInfo") -> None:
         table.add_row(
             str(run["id"]),
             run["job"],
-            _local(run["started_at"], zone),
+            _local(run["started_at"], zone)[:-3],
             _duration(run),
             f"[{_style(run)}]{run['status']}[/]",
             run["slot"] or f"{run['business_date']} ({run['trigger']})",
