@@ -32,6 +32,9 @@ from kibray_ops.errors import (
 )
 from kibray_ops.settings import Settings
 
+CONNECT_TIMEOUT = 10
+"""Seconds to wait for a PostgreSQL server to answer."""
+
 
 def to_json(value: Any) -> str:
     """Return JSON in which decimals are strings, which keep every cent, and dates are in ISO 8601."""
@@ -44,10 +47,6 @@ def _plain(value: Any) -> str:
     if isinstance(value, date):
         return value.isoformat()
     raise TypeError(f"{type(value).__name__} has no place in JSON")
-
-
-CONNECT_TIMEOUT = 10
-"""Seconds to wait for a PostgreSQL server to answer."""
 
 
 class Database:

@@ -78,7 +78,6 @@ class Sheet:
     employee_id: int
     name: str
     is_active: bool
-    rate: Decimal
     week: Week
     entries: list[Entry]
     """Of the week and of the day before and after it."""
@@ -139,7 +138,7 @@ class Sheet:
         self._warn_of_record(period)
         held = _held(self.record, period) or ("" if self.fits else "more than a record can hold")
         changes = self._changes(self.record)
-        if refresh and changes and not held and len(self.records) == 1 and self.fits:
+        if refresh and changes and not held and len(self.records) == 1:
             self.was = {name: self.record[name] for name in changes}
             self.record.update(changes)
             self.action = "refreshed"

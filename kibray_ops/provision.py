@@ -137,17 +137,13 @@ class Gap:
 def gaps(catalog: Catalog) -> list[Gap]:
     """Return what the database lacks of Kibray's tables, and columns that we would not know how to fill."""
     tables = kibray_tables()
+    optional = {column.name for model in Kibray.__subclasses__() for column in model.optional}
     found: list[Gap] = []
-    for name in sorted(tables):
-        if name in LATER_TABLES:
-            continue
-        for missing in catalog.missing(tables[name]):
-            found.append(Gap(missing, _commands(name)))
-        optional = {column.name for model in Kibray.__subclasses__() for column in model.optional}
+    for name in sorted(set(tables) - set(LATER_TABLES)):
+        users = _users(name)
+        found += [Gap(missing, _commands(users)) for missing in catalog.missing(tables[name])]
+        writers = _commands([job for job in users if "INSERT" in job.writes.get(name, "")])
         for stranger in catalog.unfilled(tables[name]):
-            writers = tuple(
-                command for job in _users(name) if "INSERT" in job.writes.get(name, "") for command in [_words(job)]
-            )
             if writers and stranger.rpartition(".")[2] not in optional:
                 found.append(Gap(stranger, writers, "must be filled, and this version does not know how"))
     return found
@@ -157,12 +153,8 @@ def _users(table: str) -> list[Job]:
     return [job for job in (*registry.JOBS, *registry.ACTIONS) if table in job.tables]
 
 
-def _words(job: Job) -> str:
-    return " ".join(job.command)
-
-
-def _commands(table: str) -> tuple[str, ...]:
-    return tuple(_words(job) for job in _users(table))
+def _commands(jobs: list[Job]) -> tuple[str, ...]:
+    return tuple(" ".join(job.command) for job in jobs)
 
 
 def grants(role: str, catalog: Catalog | None = None) -> str:

@@ -67,7 +67,7 @@ def explained(error: BaseException) -> errors.KibrayOpsError:
     first_line = (str(error).strip().splitlines() or [""])[0]
     return errors.KibrayOpsError(
         f"kibray-ops met something that it does not know: {type(error).__name__}: {first_line}",
-        hint="Nothing of an atomic job was written. --verbose shows where; please report it.",
+        hint="`kibray-ops runs list` tells what was done; --verbose shows where it failed. Please report it.",
     )
 
 

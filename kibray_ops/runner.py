@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from importlib import import_module
 from typing import Any, Literal
 
@@ -79,6 +80,7 @@ class _Execution:
     trigger: Trigger
     options: dict[str, Any]
     report: Report
+    slot: Slot | None = None
 
     def start(self) -> None:
         self._refuse_nonsense()
@@ -112,7 +114,7 @@ class _Execution:
             self.limit.apply(connection)
             try:
                 with translated(), Session(connection) as session:
-                    self.report.succeed(self.function(self._run(session, catalog), **self.options))
+                    self.report.succeed(self.function(self._run(session, catalog, _no_commit), **self.options))
             except errors.WriteRefused as error:
                 raise errors.KibrayOpsError(
                     "The dry run tried to write, and the database refused.",
@@ -120,23 +122,25 @@ class _Execution:
                 ) from error
             self.limit.release(connection)
 
-    def _run(self, session: Session, catalog: Catalog, commit_item: Callable[[], None] | None = None) -> Run:
-        slot = getattr(self, "slot", None)
+    def _run(self, session: Session, catalog: Catalog, commit_item: Callable[[], None]) -> Run:
         return Run(
             session=session,
             catalog=catalog,
             settings=self.settings,
             clock=self.clock,
-            business_date=slot.business_date if slot else self.clock.today(),
+            business_date=self._business_date,
             dry_run=self.report.dry_run,
             id=self.report.run_id,
-            commit_item=commit_item or _no_commit,
+            commit_item=commit_item,
         )
+
+    @property
+    def _business_date(self) -> date:
+        return self.slot.business_date if self.slot else self.clock.today()
 
     # ---- real run
 
     def _perform(self) -> None:
-        self.slot: Slot | None = None
         if self.trigger is not Trigger.MANUAL:
             self.slot = latest_slot(self.job, self.clock)
             if self.slot is None:
@@ -269,7 +273,7 @@ class _Execution:
             slot=self.slot,
             trigger=self.trigger,
             arguments=self.options,
-            business_date=self.slot.business_date if self.slot else self.clock.today(),
+            business_date=self._business_date,
             as_of=self.clock.fixed,
             started_at=now,
             finished_at=now if status == SKIPPED else None,
@@ -280,21 +284,19 @@ class _Execution:
         if guard is None and not work.in_transaction():
             work.begin()  # ours, not the session's: the session's end must not be the transaction's
         self.limit.apply(work)
-        mode: Literal["control_fully", "rollback_only"] = (
-            "control_fully" if guard else "rollback_only"
-        )  # a stray commit in an atomic job commits nothing
+        # rollback_only: a stray commit in an atomic job commits nothing.
+        mode: Literal["control_fully", "rollback_only"] = "control_fully" if guard else "rollback_only"
         with Session(work, join_transaction_mode=mode) as session:
 
             def commit_item() -> None:
-                if guard is None:
-                    raise RuntimeError("An atomic job commits only at its end.")
-                if not self.database.is_sqlite:
+                if guard is not None and not self.database.is_sqlite:
                     guard.execute(text("SELECT 1"))  # raises when the connection, and with it the lock, is gone
                 self.limit.release(work)
                 session.commit()
                 self.limit.apply(work)
 
-            outcome = self.function(self._run(session, self.catalog, commit_item), **self.options)
+            run = self._run(session, self.catalog, _no_commit if guard is None else commit_item)
+            outcome = self.function(run, **self.options)
             session.flush()
             self.limit.release(work)
             if guard is not None:
@@ -345,4 +347,4 @@ def _let_go(error: BaseException | None) -> None:
 
 
 def _no_commit() -> None:
-    raise RuntimeError("Nothing is committed in a dry run.")
+    raise RuntimeError("Only a job that works item by item commits in between, and never in a dry run.")

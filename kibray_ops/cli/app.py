@@ -90,8 +90,8 @@ def root(
 
 def _mend_streams() -> None:
     """Make sure that what is told cannot spoil what is done: a closed stream, or one that knows few letters."""
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - lives until the process ends
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
+    sys.stdout = sys.stdout or render.nowhere()
+    sys.stderr = sys.stderr or render.nowhere()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -112,7 +112,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = render.failure(error, arguments)
     except BrokenPipeError:
         # The reader has gone (`| head`): what was done is done, and nobody is left to tell.
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - lives until the process ends
+        render.abandon_stdout()
         code = errors.DONE
     except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, two lines and an exit code
         code = render.failure(error, arguments)

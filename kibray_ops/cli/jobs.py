@@ -1,7 +1,6 @@
 """Turn every registered job into its command: the job's own options from its signature, and the shared ones."""
 
 import inspect
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -155,7 +154,7 @@ def _start(
     found = settings.load()
     sheet = None
     try:
-        sheet = export.prepare(csv, as_json=as_json, database_url=found.raw["DATABASE_URL"] or found.database_url)
+        sheet = export.prepare(csv, as_json=as_json, database_url=found.database_url)
         report = _execute(job, options, found, trigger, as_of=as_of, dry_run=dry_run, verbose=verbose)
     except KibrayOpsError as error:
         report.fail(error)
@@ -164,7 +163,7 @@ def _start(
         if sheet is not None and report.error is None:
             sheet.write(job, report)
     except BrokenPipeError:
-        _abandon_stdout()
+        render.abandon_stdout()
     except OSError as error:
         report.error, report.exit_code = _unwritten(report, error), FAILED
     try:
@@ -172,16 +171,12 @@ def _start(
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has gone (`| head`): the work is done all the same, and its exit code counts.
-        _abandon_stdout()
+        render.abandon_stdout()
     except OSError as error:
-        _abandon_stdout()
+        render.abandon_stdout()
         render.print_error(_unwritten(report, error), found)
         return report.exit_code or FAILED
     return report.exit_code
-
-
-def _abandon_stdout() -> None:
-    sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - lives until the process ends
 
 
 def _unwritten(report: "Report", error: OSError) -> KibrayOpsError:
@@ -209,6 +204,4 @@ def _execute(
     clock = Clock(found.checked().zone)
     if as_of is not None:
         clock = clock.at(parse_as_of(as_of, job, clock.zone))
-    if dry_run and trigger != "manual":
-        raise UsageError("--cron and --dry-run exclude each other.", hint="cron is for real runs.")
     return execute(job, settings=found, clock=clock, trigger=trigger, dry_run=dry_run, options=options)

@@ -1,12 +1,13 @@
 """An outcome or an error → a report in the terminal, or one JSON object."""
 
+import os
 import sys
 import traceback
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
@@ -73,7 +74,7 @@ def failure(error: BaseException, arguments: list[str]) -> int:
     if {"--verbose", "-v"} & set(arguments):
         sys.stderr.write(found.redact("".join(traceback.format_exception(error))))
     if "--json" in arguments:
-        print_json({**empty_envelope(arguments, found), "exit_code": told.exit_code, "error": _error(told, found)})
+        print_json(envelope(_unbegun(arguments, told), found))
     else:
         print_error(told, found)
     return told.exit_code
@@ -114,8 +115,8 @@ def envelope(told: "Report", found: settings.Settings) -> dict[str, Any]:
     }
 
 
-def empty_envelope(arguments: list[str], found: settings.Settings) -> dict[str, Any]:
-    """Return the JSON object of a command that failed before its run began."""
+def _unbegun(arguments: list[str], error: errors.KibrayOpsError) -> "Report":
+    """Return the report of a command that failed before its run began."""
     from kibray_ops.clock import real_now
     from kibray_ops.report import Report, Trigger
 
@@ -124,7 +125,9 @@ def empty_envelope(arguments: list[str], found: settings.Settings) -> dict[str, 
     job = next((j.name for j in (*registry.JOBS, *registry.ACTIONS) if list(j.command) == words[:2]), "")
     dry_run = bool({"--dry-run", "-n"} & set(arguments))
     trigger = Trigger.CRON if "--cron" in arguments else Trigger.MANUAL
-    return envelope(Report(job, dry_run, trigger, now, finished_at=now), found)
+    unbegun = Report(job, dry_run, trigger, now, finished_at=now)
+    unbegun.fail(error)
+    return unbegun
 
 
 def _error(told: errors.KibrayOpsError, found: settings.Settings) -> dict[str, str]:
@@ -146,15 +149,21 @@ def print_error(told: errors.KibrayOpsError, found: settings.Settings, *, run_id
 
 
 def _in_colour() -> bool:
-    import os
-
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+
+
+def nowhere() -> TextIO:
+    """Return a stream that forgets what is written to it."""
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - lives until the process ends
+
+
+def abandon_stdout() -> None:
+    """Write to stdout no more: nobody reads it, or it takes nothing."""
+    sys.stdout = nowhere()
 
 
 def console() -> "Console":
     """Return the console for stdout; in a pipe it is wide, so that no line is broken."""
-    import os
-
     from rich.console import Console
 
     class Pipe(Console):

@@ -1,6 +1,7 @@
 """kibray-ops runs: what ran, when, and how it ended."""
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,11 +11,11 @@ from kibray_ops.cli import render
 from kibray_ops.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
     from zoneinfo import ZoneInfo
 
-    from sqlalchemy import RowMapping
+    from sqlalchemy import Connection, RowMapping
 
 app = typer.Typer(help="What ran, when, and how it ended.", no_args_is_help=True)
 
@@ -88,19 +89,14 @@ def show_run(
         out.print(escape(run["error"]), style="red")
 
 
-def _connected(found: settings.Settings) -> Any:
-    from contextlib import contextmanager
+@contextmanager
+def _connected(found: settings.Settings) -> "Iterator[Connection]":
+    from kibray_ops.catalog import read_catalog
+    from kibray_ops.database import Database, translated
 
-    @contextmanager
-    def connected() -> Any:
-        from kibray_ops.catalog import read_catalog
-        from kibray_ops.database import Database, translated
-
-        with translated(), Database(found).connect(read_only=True) as connection:
-            read_catalog(connection).require_own()
-            yield connection
-
-    return connected()
+    with translated(), Database(found).connect(read_only=True) as connection:
+        read_catalog(connection).require_own()
+        yield connection
 
 
 def _show(runs: "Sequence[RowMapping]", zone: "ZoneInfo") -> None:

@@ -175,7 +175,6 @@ def _read(run: Run, week: Week, period: Period, policy: str) -> list[Sheet]:
             employee_id=person.id,
             name=names[person.id],
             is_active=person.is_active,
-            rate=person.hourly_rate,
             week=week,
             entries=mine,
             pay=payroll.weekly_pay(work, person.hourly_rate, multiplier=multiplier),
