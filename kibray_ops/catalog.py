@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, literal_column, null, text
+from sqlalchemy import ColumnElement, Connection, Table, TableClause, literal_column, null, text
+from sqlalchemy import column as column_clause
+from sqlalchemy import table as table_clause
 from sqlmodel import SQLModel
 
 from kibray_ops.errors import TablesMissing, TablesOutdated
@@ -58,6 +60,13 @@ class Catalog:
         if not self.has(table_of(model).name, name):
             return null().label(name)
         return literal_column(f"{table_of(model).name}.{name}", declared.type).label(name)
+
+    def table(self, model: type[Kibray]) -> TableClause:
+        """Return a model's table with those optional columns that exist here: for statements that write them."""
+        mapped = table_of(model)
+        there = (known for known in model.optional if self.has(mapped.name, known.name))
+        columns = (column_clause(known.name, known.type) for known in (*mapped.columns, *there))
+        return table_clause(mapped.name, *columns)
 
     def missing(self, table: Table) -> tuple[str, ...]:
         """Return the columns of a mapped table that the database lacks; the bare table name where all are missing."""

@@ -18,6 +18,11 @@ from kibray_ops.settings import Settings
 WARNING, FAILURE = "warning", "failure"
 
 
+def printable(text: str) -> str:
+    """Return a text on one line, without the control characters that a terminal or a mail header would obey."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
 @dataclass(frozen=True)
 class Problem:
     """Name one thing that somebody should look at.

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from kibray_ops import timesheet
-from kibray_ops.job import FAILURE, WARNING, Problem
+from kibray_ops.job import FAILURE, WARNING, Problem, printable
 from kibray_ops.payroll import ZERO, Pay, Week, trimmed
 from kibray_ops.timesheet import Entry, Finding
 
@@ -29,6 +29,12 @@ FINGERPRINTED = (
     "adjustment_reason", "notes",
 )  # fmt: skip
 """What a person might change in a record."""
+FLAGS = (
+    "not_paid", "open_entry", "overlap", "negative_hours", "over_24_hours", "zero_length", "no_hours", "clock_change",
+    "mixed_rates", "no_rate", "low_multiplier", "hours_changed", "duplicate_record", "no_period", "other_period",
+    "no_project_hours", "inactive", "zero_hours", "missing_days",
+)  # fmt: skip
+"""What may be odd about somebody's week, the gravest first; the messages have words for each."""
 PERIOD_COLUMNS = ("status", "notes")
 """And in a period."""
 
@@ -46,11 +52,6 @@ def names(people: Sequence[Any]) -> dict[int, str]:
     return {
         key: f"{name or 'employee'} (#{key})" if not name or often[name] > 1 else name for key, name in found.items()
     }
-
-
-def printable(text: str) -> str:
-    """Return a text on one line, without the control characters that a terminal would obey."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def is_closed(status: str) -> bool:
@@ -230,14 +231,15 @@ class Sheet:
 
     def flags(self) -> list[str]:
         """Return the kinds of everything that is odd about this week, the gravest first."""
-        return [
+        found = {
             *(["not_paid"] if self.failure else []),
             *(kind for kind, _ in self.warnings),
             *(finding.kind for finding in self.findings),
             *(["mixed_rates"] if self.pay.is_mixed else []),
             *(["inactive"] if not self.is_active else []),
             *(["zero_hours"] if not self.pay.total_hours else ["missing_days"] if self.missing_days else []),
-        ]
+        }
+        return sorted(found, key=FLAGS.index)
 
     def problems(self) -> list[Problem]:
         found = [Problem(WARNING, finding.kind, self.name, finding.message) for finding in self.findings]

@@ -76,6 +76,8 @@ class Job:
 
 
 ALERT_READS = ("auth_user", "core_profile")
+OFFICE_READS = (*ALERT_READS, "auth_group", "auth_user_groups")
+"""What finding admins and accounting takes."""
 
 JOBS: tuple[Job, ...] = (
     Job(
@@ -86,6 +88,7 @@ JOBS: tuple[Job, ...] = (
         kind=Kind.ATOMIC,
         cron="0 1 * * *",
         deadline=timedelta(hours=20),
+        reads=("core_project",),
         writes={"core_invoice": "UPDATE"},
     ),
     Job(
@@ -128,7 +131,7 @@ JOBS: tuple[Job, ...] = (
         kind=Kind.ATOMIC,
         cron="0 6 * * *",
         deadline=timedelta(hours=20),
-        reads=(*ALERT_READS, "auth_group", "auth_user_groups", "core_project"),
+        reads=(*OFFICE_READS, "core_project"),
         writes={"core_invoice": "UPDATE", "core_notification": "INSERT"},
     ),
     Job(
@@ -140,8 +143,12 @@ JOBS: tuple[Job, ...] = (
         kind=Kind.ATOMIC,
         cron="0 7 * * 1",
         deadline=timedelta(days=6),
-        reads=("auth_user", "core_employee", "core_timeentry", "core_payrollpayment"),
-        writes={"core_payrollperiod": "INSERT, UPDATE", "core_payrollrecord": "INSERT, UPDATE"},
+        reads=(*OFFICE_READS, "core_employee", "core_timeentry", "core_payrollpayment"),
+        writes={
+            "core_payrollperiod": "INSERT, UPDATE",
+            "core_payrollrecord": "INSERT, UPDATE",
+            "core_notification": "INSERT",
+        },
     ),
     Job(
         name="check-inventory-shortages",
@@ -199,6 +206,15 @@ ACTIONS: tuple[Job, ...] = (
     ),
 )
 """Operators' commands that write: they run like jobs, but no schedule starts them."""
+
+AGEING = Job(
+    name="invoices-aging",
+    command=("invoices", "aging"),
+    summary="Show who owes what for how long, the most urgent first.",
+    kind=Kind.ATOMIC,
+    reads=("core_invoice", "core_project"),
+)
+"""A report: what it needs to read stands here, for `db check` and the message where it is missing."""
 
 
 def in_group(group: str) -> tuple[Job, ...]:

@@ -86,7 +86,7 @@ def test_what_is_not_built_says_so(job: Job, sqlite_world: World) -> None:
 
 @pytest.mark.parametrize("job", BUILT, ids=name)
 def test_a_dry_run_changes_nothing_and_a_second_run_neither(job: Job, world: World) -> None:
-    five_days(world, world.employee(), "9.00")
+    fill(world, 3)
     before = world.dump()
     assert world.execute(job, dry_run=True).exit_code == 0
     assert world.dump() == before
@@ -100,7 +100,7 @@ def test_a_dry_run_changes_nothing_and_a_second_run_neither(job: Job, world: Wor
 def test_the_number_of_statements_does_not_grow_with_the_rows(job: Job, newest: World) -> None:
     counts = {}
     for people in (10, 1000):
-        for table in ("core_payrollrecord", "core_payrollperiod", "core_timeentry", "core_employee"):
+        for table in ("core_payrollrecord", "core_payrollperiod", "core_timeentry", "core_employee", "core_invoice"):
             newest.sql(f"DELETE FROM {table}")
         fill(newest, people)
         with counted() as statements:
@@ -111,18 +111,27 @@ def test_the_number_of_statements_does_not_grow_with_the_rows(job: Job, newest: 
 
 
 def fill(world: World, people: int) -> None:
-    """Employ many people with a week of hours each, in a few statements."""
+    """Employ many people with a week of hours each, and send as many overdue invoices, in a few statements."""
+    world.office()
     model = world.employee("Model Person")
     five_days(world, model, "9.00")
     numbers = (
         f"(WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < {people}) SELECT i FROM n) AS n"
     )
     unique = ("id", "social_security_number", "employee_key", "user_id")
-    columns = [name for name in world.rows("core_employee")[0] if name not in unique]
+    there = world.rows("core_employee")[0]
+    columns = [name for name in there if name not in unique]
+    own = [name for name in ("social_security_number", "employee_key") if name in there]
     world.sql(
-        f"INSERT INTO core_employee ({', '.join(columns)}, social_security_number, employee_key) "
-        f"SELECT {', '.join('e.' + name for name in columns)}, 's' || n.i, 'k' || n.i "
+        f"INSERT INTO core_employee ({', '.join((*columns, *own))}) "
+        f"SELECT {', '.join('e.' + name for name in columns)}, {', '.join('n.i' for _ in own)} "
         f"FROM core_employee e, {numbers} WHERE e.id = {model}"
+    )
+    world.invoice("model", "SENT", "2025-10-01")
+    columns = [name for name in world.rows("core_invoice")[0] if name not in ("id", "invoice_number")]
+    world.sql(
+        f"INSERT INTO core_invoice ({', '.join(columns)}, invoice_number) "
+        f"SELECT {', '.join('i.' + name for name in columns)}, 'i' || n.i FROM core_invoice i, {numbers}"
     )
     columns = [name for name in world.rows("core_timeentry")[0] if name not in ("id", "employee_id")]
     world.sql(
@@ -155,6 +164,9 @@ def test_an_error_is_recorded_and_exits_1_without_a_traceback(job: Job, newest: 
     newest.sql("ALTER TABLE core_payrollrecord RENAME COLUMN week_start TO was_week_start")
     newest.sql("ALTER TABLE core_payrollrecord ADD COLUMN week_start text")
     newest.sql("DROP TABLE core_payrollpayment")
+    newest.sql("ALTER TABLE core_invoice RENAME COLUMN due_date TO was_due_date")
+    newest.sql("ALTER TABLE core_invoice ADD COLUMN due_date boolean")
+    newest.sql("ALTER TABLE core_invoice RENAME COLUMN amount_paid TO was_paid")
     done = newest.run(*job.command, "--json")
     told = json.loads(done.stdout)
     assert done.returncode in (1, 78)

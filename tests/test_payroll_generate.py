@@ -30,7 +30,7 @@ def problems(report: Report) -> set[tuple[str, str]]:
 
 
 def test_a_week_by_hand(world: World) -> None:
-    admin = world.user()
+    admin = world.office()
     elm, oak = world.project("Elm"), world.project("Oak")
     plain = world.employee("Paul Plain", "20.00")
     five_days(world, plain, "8.00", project_id=elm)  # 40 h: no overtime
@@ -143,6 +143,7 @@ def test_a_raise_after_the_week_does_not_change_its_pay(world: World) -> None:
     ],
 )
 def test_odd_entries_are_named_and_hold_nobody_back(newest: World, entry: dict[str, Any], kind: str) -> None:
+    newest.office()
     employee = newest.employee()
     odd = newest.entry(employee, WED, **entry)
     newest.entry(employee, THU, "8.00")
@@ -157,6 +158,7 @@ def test_odd_entries_are_named_and_hold_nobody_back(newest: World, entry: dict[s
 
 
 def test_overlaps_are_named_even_across_the_edges_of_the_week(newest: World) -> None:
+    newest.office()
     night = newest.employee("Nia Night")
     newest.entry(night, "2025-11-16", "8.00", "22:00", "06:00")
     newest.entry(night, MON, "4.00", "05:00", "09:00")
@@ -175,6 +177,7 @@ def test_overlaps_are_named_even_across_the_edges_of_the_week(newest: World) -> 
 
 
 def test_hours_on_a_night_when_the_clock_changes_are_named(newest: World) -> None:
+    newest.office()
     employee = newest.employee()
     newest.entry(employee, "2025-11-01", "7.50", "22:00", "06:00")
     newest.entry(employee, "2025-10-31", "7.50", "22:00", "06:00")
@@ -239,6 +242,7 @@ def period(world: World, status: str = "draft", start: str = MON, end: str = SUN
 
 
 def test_records_that_exist_stay_and_are_named_when_hours_differ(world: World) -> None:
+    world.office()
     ana, ben, eve = world.employee("Ana Ruiz"), world.employee("Ben Berg"), world.employee("Eve Eng")
     for employee in (ana, ben, eve):
         five_days(world, employee, "8.00")
@@ -269,6 +273,7 @@ def test_duplicates_of_the_application_are_named(world: World) -> None:
 
 
 def test_refresh_recomputes_only_what_nobody_has_touched(world: World) -> None:
+    world.office()
     the_period = period(world)
     untouched = world.employee("Uma Untouched")
     held = {
@@ -417,6 +422,7 @@ def test_a_period_with_other_bounds_stops_everything(world: World) -> None:
 
 
 def test_a_record_with_other_bounds_is_a_failure_of_that_employee_only(world: World) -> None:
+    world.office()
     ana, ben = world.employee("Ana Ruiz"), world.employee("Ben Berg")
     for employee in (ana, ben):
         world.entry(employee, MON, "8.00")

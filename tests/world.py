@@ -226,7 +226,23 @@ class World:
     # ---- people
 
     def user(self, name: str = "owner", *, staff: bool = True, active: bool = True) -> int:
+        """Add a login, or return the one of that name."""
+        if found := self.sql("SELECT id FROM auth_user WHERE username = ?", name):
+            return int(found[0]["id"])
         return self.add("auth_user", username=name, is_staff=staff, is_active=active, email=f"{name}@example.com")
+
+    def office(self) -> int:
+        """Employ an admin who is accounting too, so that somebody is there to be told; return the user's id."""
+        owner = self.user()
+        self.accountant(owner)
+        return owner
+
+    def accountant(self, user: int) -> None:
+        """Put a user into accounting's group."""
+        found = self.sql("SELECT id FROM auth_group WHERE name = 'Accounting'")
+        group = found[0]["id"] if found else self.add("auth_group", name="Accounting")
+        if not self.sql("SELECT id FROM auth_user_groups WHERE user_id = ? AND group_id = ?", user, group):
+            self.add("auth_user_groups", user_id=user, group_id=group)
 
     def employee(self, name: str = "Ana Ruiz", rate: str = "20.00", *, active: bool = True, **columns: Any) -> int:
         first, _, last = name.partition(" ")
@@ -238,6 +254,23 @@ class World:
     def project(self, name: str = "Elm St", **columns: Any) -> int:
         number = f"P{len(self.sql('SELECT id FROM core_project')) + 1}"
         return self.add("core_project", name=name, project_code=number, start_date=date(2025, 1, 1), **columns)
+
+    def invoice(
+        self, number: str, status: str, due: str | None, total: str = "100.00", paid: str = "0.00", **columns: Any
+    ) -> int:
+        """Add an invoice to the only project, which is made where it is missing."""
+        projects = self.sql("SELECT min(id) AS id FROM core_project")
+        project = columns.pop("project_id", None) or projects[0]["id"] or self.project()
+        return self.add(
+            "core_invoice",
+            invoice_number=number,
+            project_id=project,
+            status=status,
+            due_date=None if due is None else date.fromisoformat(due),
+            total_amount=Decimal(total),
+            amount_paid=Decimal(paid),
+            **columns,
+        )
 
     def entry(
         self,

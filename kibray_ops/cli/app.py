@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from kibray_ops import __version__, errors, settings
-from kibray_ops.cli import config, database, demo, render, runs
+from kibray_ops.cli import config, database, demo, invoices, render, runs
 from kibray_ops.cli.jobs import JobGroup
 
 GROUPS = {
@@ -51,8 +51,11 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for _group, _help in GROUPS.items():
-    app.add_typer(typer.Typer(cls=JobGroup, help=_help, no_args_is_help=True, callback=lambda: None), name=_group)
+_groups = {name: typer.Typer(cls=JobGroup, help=words, no_args_is_help=True) for name, words in GROUPS.items()}
+for _name, _group in _groups.items():
+    _group.callback()(lambda: None)
+    app.add_typer(_group, name=_name)
+_groups["invoices"].command("aging")(invoices.aging)
 app.add_typer(runs.app, name="runs")
 app.add_typer(database.app, name="db")
 app.add_typer(config.app, name="config")

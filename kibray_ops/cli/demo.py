@@ -12,19 +12,26 @@ from zoneinfo import ZoneInfo
 import typer
 
 from kibray_ops import registry, settings
-from kibray_ops.cli import render
+from kibray_ops.cli import invoices, render
 from kibray_ops.clock import Clock, machine_zone
 from kibray_ops.errors import UsageError
 
 if TYPE_CHECKING:
+    from kibray_ops.registry import Job
     from kibray_ops.report import Report
 
 ZONE = "America/Denver"
 """Where the demo's contractor works; used when the machine does not tell its own zone."""
-PAYROLL = next(job for job in registry.JOBS if job.name == "generate-weekly-payroll")
+SHOWN = tuple(
+    next(job for job in registry.JOBS if job.name == name)
+    for name in ("generate-weekly-payroll", "check-overdue-invoices")
+)
 WORTH_TRYING = (
     ("payroll generate --week --dry-run", "the report again; nothing is written"),
     ("payroll generate --week --csv payroll.csv", "for a spreadsheet"),
+    ("invoices aging --by client", "who owes what for how long"),
+    ("invoices check-overdue", "nobody is told anything twice"),
+    ("invoices update-statuses --dry-run", "what else would change"),
     ("payroll discard --week --dry-run", "what could be taken back"),
     ("runs list", "what ran, and how it ended"),
     ("db check", "what the database holds"),
@@ -36,7 +43,8 @@ def demo(
         Path, typer.Option("--file", metavar="NAME", help="The file to make; one that exists is never touched.")
     ] = Path("kibray-demo.sqlite3"),
 ) -> None:
-    """Make a demo database in the current directory and run last week's payroll on it."""
+    """Make a demo database in the current directory; run last week's payroll and the overdue notices on it."""
+    from kibray_ops.cli.views.invoices_ageing import show
     from kibray_ops.limits import terminable
     from kibray_ops.report import explained
 
@@ -48,7 +56,9 @@ def demo(
         with terminable(), TemporaryDirectory(prefix=".kibray-demo-", dir=path.parent) as directory:
             unfinished = Path(directory) / path.name
             found = _settings(path, nowhere=directory)
-            told = _build(_settings(unfinished, nowhere=directory))
+            unnamed = _settings(unfinished, nowhere=directory)
+            told = _build(unnamed)
+            owed = invoices.read(unnamed)
             _name(unfinished, path)
     except OSError as error:
         raise UsageError(
@@ -57,7 +67,11 @@ def demo(
         ) from error
     except KeyboardInterrupt as error:
         raise explained(error) from error  # else Typer ends the command without a word, a SIGTERM with 130
-    render.report(PAYROLL, told, found, render.Output(), to_stdout=False)
+    out = render.console()
+    for job, report in told:
+        render.report(job, report, found, render.Output(), to_stdout=False)
+        out.print()
+    show(owed, out)
     _show_way_on(path, found)
 
 
@@ -82,8 +96,8 @@ def _zone() -> str:
     return ZONE
 
 
-def _build(found: settings.Settings) -> "Report":
-    """Make the database, fill it and run the payroll; return the payroll's report."""
+def _build(found: settings.Settings) -> "list[tuple[Job, Report]]":
+    """Make the database, fill it and run the jobs that are shown; return their reports."""
     from kibray_ops import provision, runner
     from kibray_ops.database import Database, translated
     from kibray_ops.demo import fill
@@ -93,9 +107,12 @@ def _build(found: settings.Settings) -> "Report":
     with translated(), database.connect() as connection:
         fill(connection, clock)
         connection.commit()
-    told = runner.execute(PAYROLL, settings=found, clock=clock)
-    if told.error is not None:
-        raise told.error
+    told = []
+    for job in SHOWN:
+        report = runner.execute(job, settings=found, clock=clock)
+        if report.error is not None:
+            raise report.error
+        told.append((job, report))
     return told
 
 

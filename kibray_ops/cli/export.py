@@ -5,19 +5,13 @@ import io
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
-from kibray_ops.cli import render
 from kibray_ops.errors import UsageError
-from kibray_ops.registry import Job
-
-if TYPE_CHECKING:
-    from kibray_ops.report import Report
-
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 
@@ -33,9 +27,9 @@ class Sheet:
         """Tell whether the CSV takes the report's place on stdout."""
         return str(self.path) == "-"
 
-    def write(self, job: Job, report: "Report") -> None:
-        """Write the report's rows. An existing file is replaced as a whole."""
-        text = _as_csv(job, report.rows)
+    def write(self, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write rows under the titles of `columns`. An existing file is replaced as a whole."""
+        text = _as_csv(columns or {name: name for name in (rows[0] if rows else {})}, rows)
         if self.is_stdout:
             sys.stdout.write(text)
         elif self.path.exists() and not self.path.is_file():
@@ -84,9 +78,7 @@ def _is_database(path: Path, url: str) -> bool:
         return file.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC
 
 
-def _as_csv(job: Job, rows: list[dict[str, Any]]) -> str:
-    view = render.view_of(job)
-    columns: Mapping[str, str] = getattr(view, "CSV_COLUMNS", {}) or {name: name for name in (rows[0] if rows else {})}
+def _as_csv(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(columns.values())

@@ -161,7 +161,7 @@ def _start(
         report.finished_at = real_now()
     try:
         if sheet is not None and report.error is None:
-            sheet.write(job, report)
+            sheet.write(getattr(render.view_of(job), "CSV_COLUMNS", {}), report.rows)
     except BrokenPipeError:
         render.abandon_stdout()
     except OSError as error:

@@ -182,6 +182,11 @@ def view_of(job: Job) -> ModuleType | None:
     return import_module(name) if find_spec(name) else None
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return a number and its noun: 1 record, 2 records."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def heading(told: "Report", title: str) -> str:
     """Return the first line of a report; a dry run says so before anything else."""
     return (

@@ -10,7 +10,7 @@ from sqlmodel import col
 from kibray_ops import payroll, paysheet
 from kibray_ops.catalog import ONE, table_of
 from kibray_ops.errors import KibrayOpsError
-from kibray_ops.job import WARNING, Outcome, Problem, Run
+from kibray_ops.job import WARNING, Outcome, Problem, Run, printable
 from kibray_ops.models.kibray.payroll import PayrollPayment, PayrollPeriod, PayrollRecord
 from kibray_ops.models.kibray.people import Employee
 from kibray_ops.models.operations import Provenance
@@ -47,7 +47,7 @@ def discard(
         {
             "record_id": record["id"],
             "employee_id": record["employee_id"],
-            "employee": paysheet.printable(f"{record['first_name']} {record['last_name']}"),
+            "employee": printable(f"{record['first_name']} {record['last_name']}"),
             "total_hours": record["total_hours"],
             "gross_pay": record["gross_pay"],
             "kept": kept[record["id"]] or None,

@@ -1,5 +1,6 @@
 """kibray-ops payroll generate: a week's payroll from the time entries."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -11,12 +12,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
-from kibray_ops import payroll, paysheet, timesheet
+from kibray_ops import alerts, payroll, paysheet, timesheet
+from kibray_ops.alerts import Notice, Plan, Topic
 from kibray_ops.bulk import insert_all
 from kibray_ops.catalog import ONE, table_of
 from kibray_ops.database import hold_together
 from kibray_ops.errors import KibrayOpsError, UsageError
 from kibray_ops.job import WARNING, Outcome, Problem, Run
+from kibray_ops.messages import PayrollReady
 from kibray_ops.models.kibray.payroll import PayrollPayment, PayrollPeriod, PayrollRecord, TimeEntry
 from kibray_ops.models.kibray.people import Employee, User
 from kibray_ops.models.operations import Provenance
@@ -25,6 +28,13 @@ from kibray_ops.paysheet import PERIOD_COLUMNS, Period, Sheet, fingerprint
 from kibray_ops.timesheet import Entry
 
 PERIODS, RECORDS = table_of(PayrollPeriod), table_of(PayrollRecord)
+TOPIC: Topic[PayrollReady] = Topic(
+    kind="payroll_ready",
+    notification_type="alert",
+    related_object_type="payroll_period",
+    link="/payroll/week/",
+    one=lambda texts, payroll: texts.payroll_ready(payroll),
+)
 
 
 def generate(
@@ -66,7 +76,13 @@ def generate(
             _create(run, workweek, period, created)
         _refresh(run, [sheet for sheet in sheets if sheet.action == "refreshed"])
         _write_findings(run, period, sheets)
-    return _outcome(workweek, period, sheets)
+    planned, missing = _ready_for_review(run, workweek, period, sheets)
+    if not run.dry_run:
+        alerts.tell(run, planned)
+    outcome = _outcome(workweek, period, sheets)
+    outcome.result |= planned.counts()
+    outcome.problems += missing
+    return outcome
 
 
 def _period(run: Run, week: Week) -> Period:
@@ -116,7 +132,7 @@ def _make_period(run: Run, week: Week, status: str) -> None:
     """Insert the week's period, unless the application does so at the same moment."""
     first_admin = (
         select(col(User.id))
-        .where(col(User.is_active), or_(col(User.is_staff), col(User.is_superuser)))
+        .where(col(User.is_active), alerts.admins())
         .order_by(col(User.id))
         .limit(1)
         .scalar_subquery()
@@ -320,6 +336,31 @@ def _is_ours(error: Any, checked: set[int]) -> bool:
         return False
     employee = error.get("employee_id")
     return isinstance(employee, int) and employee in checked
+
+
+def _ready_for_review(
+    run: Run, week: Week, period: Period, sheets: Sequence[Sheet]
+) -> tuple[Plan[PayrollReady], list[Problem]]:
+    """Return who is to hear that the week's payroll is ready, once per period, and who is missing among them."""
+    paid = [sheet for sheet in sheets if sheet.record is not None or sheet.action == "created"]
+    if period.is_closed or not paid:
+        return Plan.of_nothing(TOPIC), []
+    rows = [sheet.row() for sheet in paid]
+    flagged = [(sheet.name, flags[0]) for sheet in sheets if sheet.action != "none" and (flags := sheet.flags())]
+    gravest = sorted(flagged, key=lambda pair: paysheet.FLAGS.index(pair[1]))
+    counts = Counter(flag for sheet in sheets if sheet.action != "none" for flag in sheet.flags())
+    ready = PayrollReady(
+        week=week,
+        records=len(paid),
+        hours=sum((row["total_hours"] for row in rows), ZERO),
+        gross=sum((row["gross_pay"] for row in rows), ZERO),
+        flagged=gravest,
+        counts=[(flag, counts[flag]) for flag in paysheet.FLAGS if counts[flag]],
+    )
+    link = f"{TOPIC.link}?week_start={week.start}"
+    people, missing = alerts.office(run, "payroll")
+    # A period that is still to be made has no id; nobody has heard of it.
+    return alerts.plan(run, TOPIC, [Notice(period.id or 0, week.start, ready, link)], people), missing
 
 
 def _outcome(week: Week, period: Period, sheets: Sequence[Sheet]) -> Outcome:

@@ -3,14 +3,14 @@
 from datetime import date, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import Column, Identity, Index, MetaData, Text, text
+from sqlalchemy import Column, Identity, Index, Integer, MetaData, Text, text
 from sqlmodel import Field, SQLModel
 
 from kibray_ops.models.types import BigKey, Document, Moment
 
-HEAD = "0001"
+HEAD = "0002"
 """The revision that this version of the program works with."""
-KNOWN_REVISIONS = ("0001",)
+KNOWN_REVISIONS = ("0001", "0002")
 VERSION_TABLE = "kibray_ops_alembic_version"
 
 RUNNING, SUCCEEDED, PARTIAL = "running", "succeeded", "partial"
@@ -81,3 +81,21 @@ class Provenance(Operations, table=True):
     row_id: int = Field(sa_column=Column(BigKey, primary_key=True, autoincrement=False))
     run_id: int = Field(sa_column=Column(BigKey, nullable=False))
     fingerprint: str = Field(max_length=64)
+
+
+class AlertRecord(Operations, table=True):
+    """The ledger of who was told what: nobody is told the same thing twice.
+
+    The subject is a row of Kibray's and a date: an invoice and its due date, a payroll period and its Monday. Whoever
+    was told of a stage needs not be told of a lower one. The primary key is in the order of that question.
+    """
+
+    __tablename__ = "kibray_ops_alert"
+
+    kind: str = Field(primary_key=True, max_length=40)
+    subject_id: int = Field(sa_column=Column(BigKey, primary_key=True, autoincrement=False))
+    subject_date: date = Field(primary_key=True)
+    recipient_id: int = Field(sa_column=Column(BigKey, primary_key=True, autoincrement=False))
+    stage: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    told_at: datetime = Field(sa_column=Column(Moment, nullable=False))
+    run_id: int = Field(sa_column=Column(BigKey, nullable=False))

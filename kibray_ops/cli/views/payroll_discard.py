@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from kibray_ops.cli.render import heading, show_problems
+from kibray_ops.cli.render import counted, heading, show_problems
 from kibray_ops.payroll import trimmed
 
 if TYPE_CHECKING:
@@ -30,9 +30,8 @@ def show(told: "Report", out: "Console") -> None:
     result = told.result
     out.print(heading(told, f"Payroll records of the week {result['week']}"))
     verb = "would be discarded" if told.dry_run else "discarded"
-    count = result["discarded"]
     period = f" The empty period {result['period_id']} goes with them." if result["period_id"] else ""
-    out.print(f"{count} record{'' if count == 1 else 's'} {verb}, {result['kept']} kept.{period}\n")
+    out.print(f"{counted(result['discarded'], 'record')} {verb}, {result['kept']} kept.{period}\n")
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, show_footer=True, pad_edge=False)
     gone = [row for row in told.rows if row["action"] == "discarded"]
     table.add_column("Record", "", justify="right")

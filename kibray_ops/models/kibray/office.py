@@ -27,6 +27,8 @@ class Invoice(Kibray, table=True):
     due_date: date | None = None
     total_amount: Decimal = amount()
     status: str = Field(max_length=20)
+    viewed_date: datetime | None = moment(null=True)
+    approved_date: datetime | None = moment(null=True)
     paid_date: datetime | None = moment(null=True)
     amount_paid: Decimal = amount()
 

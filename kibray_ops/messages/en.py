@@ -1,0 +1,62 @@
+"""Texts in English."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from kibray_ops.messages import Message, OverdueInvoice, PayrollReady, listed, money
+from kibray_ops.payroll import trimmed
+
+FLAGS = {
+    "not_paid": "NOT PAID",
+    "open_entry": "open entry",
+    "overlap": "overlapping entries",
+    "negative_hours": "negative hours",
+    "over_24_hours": "more than 24 hours",
+    "zero_length": "zero-length entry",
+    "no_hours": "entry without hours",
+    "clock_change": "clock change",
+    "mixed_rates": "several rates",
+    "no_rate": "rate of 0",
+    "low_multiplier": "low overtime multiplier",
+    "hours_changed": "hours changed since",
+    "duplicate_record": "duplicate record",
+    "no_period": "record without period",
+    "other_period": "record of another period",
+    "no_project_hours": "no project hours",
+    "inactive": "inactive employee",
+    "zero_hours": "no hours",
+    "missing_days": "days without an entry",
+}
+"""Flag of a payroll line → its words."""
+
+
+def overdue_invoice(invoice: OverdueInvoice) -> Message:
+    return Message(
+        f"Invoice {invoice.number} is {_days(invoice.days)} overdue: {money(invoice.balance)}, {invoice.project}",
+        f"{money(invoice.balance)} of invoice {invoice.number} ({invoice.whose}) has been due since {invoice.due}, "
+        f"{_days(invoice.days)} ago.",
+    )
+
+
+def overdue_invoices(invoices: Sequence[OverdueInvoice]) -> Message:
+    total = sum((invoice.balance for invoice in invoices), Decimal(0))
+    items = [f"{i.number}: {money(i.balance)}, {_days(i.days)}, {i.whose}" for i in invoices]
+    return Message(
+        f"{len(invoices)} invoices are overdue: {money(total)}",
+        "Those that are new, or overdue for a good while longer than when you last heard of them; "
+        "the most urgent first:\n" + listed(items, "and {count} more."),
+    )
+
+
+def payroll_ready(payroll: PayrollReady) -> Message:
+    records = f"{payroll.records} {'record' if payroll.records == 1 else 'records'}"
+    body = f"{records}, {trimmed(payroll.hours)} hours, {money(payroll.gross)} gross."
+    if payroll.flagged:
+        counted = ", ".join(f"{count} × {FLAGS[flag]}" for flag, count in payroll.counts)
+        items = [f"{name}: {FLAGS[flag]}" for name, flag in payroll.flagged]
+        body += f"\nPlease check: {counted}.\n" + listed(items, "and {count} more people.")
+    return Message(f"The payroll for {payroll.week} is ready for review: {money(payroll.gross)}", body)
+
+
+def _days(count: int) -> str:
+    return "1 day" if count == 1 else f"{count} days"

@@ -1,0 +1,63 @@
+"""Texts in Spanish."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from kibray_ops.messages import Message, OverdueInvoice, PayrollReady, listed, money
+from kibray_ops.payroll import trimmed
+
+FLAGS = {
+    "not_paid": "SIN PAGAR",
+    "open_entry": "entrada sin cerrar",
+    "overlap": "entradas que se traslapan",
+    "negative_hours": "horas negativas",
+    "over_24_hours": "más de 24 horas",
+    "zero_length": "entrada de duración cero",
+    "no_hours": "entrada sin horas",
+    "clock_change": "cambio de hora",
+    "mixed_rates": "varias tarifas",
+    "no_rate": "tarifa de 0",
+    "low_multiplier": "multiplicador de horas extra bajo",
+    "hours_changed": "horas cambiadas después",
+    "duplicate_record": "registro duplicado",
+    "no_period": "registro sin período",
+    "other_period": "registro de otro período",
+    "no_project_hours": "sin horas por proyecto",
+    "inactive": "empleado inactivo",
+    "zero_hours": "sin horas",
+    "missing_days": "días sin entrada",
+}
+"""Flag of a payroll line → its words."""
+
+
+def overdue_invoice(invoice: OverdueInvoice) -> Message:
+    return Message(
+        f"La factura {invoice.number} tiene {_days(invoice.days)} de vencida: {money(invoice.balance)}, "
+        f"{invoice.project}",
+        f"De la factura {invoice.number} ({invoice.whose}) se deben {money(invoice.balance)}; "
+        f"venció el {invoice.due}, hace {_days(invoice.days)}.",
+    )
+
+
+def overdue_invoices(invoices: Sequence[OverdueInvoice]) -> Message:
+    total = sum((invoice.balance for invoice in invoices), Decimal(0))
+    items = [f"{i.number}: {money(i.balance)}, {_days(i.days)}, {i.whose}" for i in invoices]
+    return Message(
+        f"{len(invoices)} facturas están vencidas: {money(total)}",
+        "Las nuevas, y las que llevan bastante más tiempo vencidas que en el último aviso; "
+        "las más urgentes primero:\n" + listed(items, "y {count} más."),
+    )
+
+
+def payroll_ready(payroll: PayrollReady) -> Message:
+    records = f"{payroll.records} {'registro' if payroll.records == 1 else 'registros'}"
+    body = f"{records}, {trimmed(payroll.hours)} horas, {money(payroll.gross)} brutos."
+    if payroll.flagged:
+        counted = ", ".join(f"{count} × {FLAGS[flag]}" for flag, count in payroll.counts)
+        items = [f"{name}: {FLAGS[flag]}" for name, flag in payroll.flagged]
+        body += f"\nPor favor revise: {counted}.\n" + listed(items, "y {count} personas más.")
+    return Message(f"La nómina del {payroll.week} está lista para revisión: {money(payroll.gross)}", body)
+
+
+def _days(count: int) -> str:
+    return "1 día" if count == 1 else f"{count} días"

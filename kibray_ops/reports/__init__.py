@@ -1,0 +1,1 @@
+"""Read-only views that are no jobs."""
