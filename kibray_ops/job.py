@@ -20,7 +20,9 @@ WARNING, FAILURE = "warning", "failure"
 
 def printable(text: str) -> str:
     """Return a text on one line, without the control characters that a terminal or a mail header would obey."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(text.split())
 
 
 @dataclass(frozen=True)

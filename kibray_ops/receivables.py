@@ -5,17 +5,15 @@ the due date: due today is not past due. Status words and the balance (never bel
 stages of the notices: SPEC §3.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, and_, case, cast, func, null, or_, select, update
 from sqlalchemy import Text as SQLText
 from sqlalchemy.orm import Session
-from sqlmodel import col
 
 from kibray_ops.bulk import given
 from kibray_ops.catalog import Catalog, table_of
@@ -24,7 +22,7 @@ from kibray_ops.models.kibray.office import Invoice
 from kibray_ops.models.kibray.projects import Project
 from kibray_ops.payroll import ZERO
 
-INVOICES = table_of(Invoice)
+INVOICES, PROJECTS = table_of(Invoice), table_of(Project)
 DRAFT, PAID, OVERDUE, CANCELLED = "DRAFT", "PAID", "OVERDUE", "CANCELLED"
 SENT, VIEWED, APPROVED, PARTIAL = "SENT", "VIEWED", "APPROVED", "PARTIAL"
 OPEN = (SENT, VIEWED, APPROVED, PARTIAL)
@@ -35,8 +33,10 @@ LARGEST = Decimal("9999999999999.99")
 """More than the amounts' columns hold, but for NaN: PostgreSQL takes it, and ranks it above every number."""
 
 CURRENT = "current"
-BUCKETS = {CURRENT: 0, "1-30": 30, "31-60": 60, "61-90": 90, "over 90": None}
-"""Ageing bucket → the last day past due that falls into it."""
+BUCKETS = (CURRENT, "1-30", "31-60", "61-90", "over 90")
+"""Ageing buckets, in days past due."""
+LAST_DAYS = (0, 30, 60, 90)
+"""The last day of each but the last."""
 STAGES = (1, 7, 30, 60, 90)
 """Days past due at which people are told (again)."""
 NAMED_ODDITIES = 20
@@ -139,8 +139,7 @@ def is_odd() -> ColumnElement[bool]:
 # ---- what they come to
 
 
-@dataclass(frozen=True)
-class Receivable:
+class Receivable(NamedTuple):
     """One invoice as of a date."""
 
     id: int
@@ -158,7 +157,7 @@ class Receivable:
     flags: tuple[str, ...]
     on: date
 
-    @cached_property
+    @property
     def balance(self) -> Decimal:
         """Return what is still due, never below 0."""
         return max(self.total - self.paid, ZERO)
@@ -168,7 +167,7 @@ class Receivable:
         """Return what was paid beyond the total."""
         return max(self.paid - self.total, ZERO)
 
-    @cached_property
+    @property
     def days_past_due(self) -> int:
         """Return the whole days since the due date; 0 when there is none or it is not past."""
         return 0 if self.due_date is None else max((self.on - self.due_date).days, 0)
@@ -176,23 +175,18 @@ class Receivable:
     @property
     def bucket(self) -> str:
         """Return the ageing bucket: day 30 is 1-30, day 31 is 31-60."""
-        days = self.days_past_due
-        return next(name for name, last in BUCKETS.items() if last is None or days <= last)
+        return BUCKETS[bisect_left(LAST_DAYS, self.days_past_due)]
 
     @property
     def stage(self) -> int:
         """Return the highest stage reached, in days past due; 0 before the first."""
-        return max((days for days in STAGES if days <= self.days_past_due), default=0)
+        reached = bisect_right(STAGES, self.days_past_due)
+        return STAGES[reached - 1] if reached else 0
 
-    @cached_property
+    @property
     def priority(self) -> Decimal:
         """Return how urgent it is to collect: balance times days past due, in dollar-days."""
         return self.balance * self.days_past_due
-
-    @property
-    def problems(self) -> list[Problem]:
-        """Return what is odd about it, in words."""
-        return [Problem(WARNING, flag, self.number, ODDITIES[flag][1]) for flag in self.flags]
 
     def row(self) -> dict[str, Any]:
         """Return the invoice's line in a report."""
@@ -231,8 +225,8 @@ def read(
             INVOICES.c.id,
             INVOICES.c.invoice_number,
             INVOICES.c.project_id,
-            col(Project.name),
-            col(Project.client),
+            PROJECTS.c.name,
+            PROJECTS.c.client,
             INVOICES.c.status,
             next_status(on).label("next_status"),
             is_past_due(on).label("is_past_due"),
@@ -243,7 +237,7 @@ def read(
             *(condition.label(kind) for kind, (condition, _) in ODDITIES.items()),
             *also,
         )
-        .outerjoin(Project, col(Project.id) == INVOICES.c.project_id)
+        .outerjoin(PROJECTS, PROJECTS.c.id == INVOICES.c.project_id)
         .where(where)
         .order_by(INVOICES.c.id)
     )
@@ -255,7 +249,8 @@ def read(
     for row in session.execute(statement):
         key, number, project_id, project, client, status, after, past_due, due, total, paid, retention = row[:12]
         is_number = total.is_finite() and paid.is_finite()  # what is none is flagged as odd
-        flags = tuple(kind for kind, is_so in zip(ODDITIES, row[12:last], strict=True) if is_so)
+        odd = row[12:last]
+        flags = tuple(kind for kind, is_so in zip(ODDITIES, odd, strict=True) if is_so) if any(odd) else ()
         found.append(
             Receivable(
                 id=key,

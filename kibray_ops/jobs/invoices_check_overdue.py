@@ -1,5 +1,7 @@
 """kibray-ops invoices check-overdue: who owes what for how long, told once per stage."""
 
+from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -8,16 +10,19 @@ from sqlalchemy import or_
 from kibray_ops import alerts, receivables
 from kibray_ops.alerts import Notice, Topic
 from kibray_ops.job import Outcome, Run
-from kibray_ops.messages import OverdueInvoice
-from kibray_ops.receivables import BUCKETS, OVERDUE, Receivable
+from kibray_ops.messages import NAMED, OverdueInvoice
+from kibray_ops.payroll import ZERO
+from kibray_ops.receivables import BUCKETS, CURRENT, OVERDUE, Receivable
 
-TOPIC: Topic[OverdueInvoice] = Topic(
+TOPIC: Topic[Receivable] = Topic(
     kind="invoice_overdue",
     notification_type="alert",
     related_object_type="invoice",
     link="/invoices/",
-    one=lambda texts, invoice: texts.overdue_invoice(invoice),
-    many=lambda texts, invoices: texts.overdue_invoices(invoices),
+    one=lambda texts, invoice: texts.overdue_invoice(_told(invoice)),
+    many=lambda texts, invoices: texts.overdue_invoices(
+        len(invoices), _balance(invoices), [_told(invoice) for invoice in invoices[:NAMED]]
+    ),
 )
 
 
@@ -44,7 +49,7 @@ def check_overdue(run: Run) -> Outcome:
             "date": on,
             "updated": len(newly),
             "overdue": len(overdue),
-            "balance": sum((invoice.balance for invoice in overdue), Decimal(0)),
+            "balance": _balance(overdue),
             "buckets": _buckets(overdue),
             **planned.counts(),
         },
@@ -53,27 +58,39 @@ def check_overdue(run: Run) -> Outcome:
     )
 
 
-def _notice(invoice: Receivable) -> Notice[OverdueInvoice]:
-    assert invoice.due_date is not None  # noqa: S101 - for the type checker; what is past due has one
+def _notice(invoice: Receivable) -> Notice[Receivable]:
     return Notice(
         subject_id=invoice.id,
-        subject_date=invoice.due_date,
+        subject_date=_due(invoice),
         stage=invoice.stage,
         link=f"/invoices/{invoice.id}/",
         project_id=invoice.project_id,
-        item=OverdueInvoice(
-            number=invoice.number,
-            project=invoice.project,
-            client=invoice.client,
-            due=invoice.due_date,
-            days=invoice.days_past_due,
-            balance=invoice.balance,
-        ),
+        item=invoice,
     )
 
 
+def _told(invoice: Receivable) -> OverdueInvoice:
+    return OverdueInvoice(
+        number=invoice.number,
+        project=invoice.project,
+        client=invoice.client,
+        due=_due(invoice),
+        days=invoice.days_past_due,
+        balance=invoice.balance,
+    )
+
+
+def _due(invoice: Receivable) -> date:
+    assert invoice.due_date is not None  # noqa: S101 - for the type checker; what is past due has one
+    return invoice.due_date
+
+
+def _balance(invoices: Sequence[Receivable]) -> Decimal:
+    return sum((invoice.balance for invoice in invoices), ZERO)
+
+
 def _buckets(overdue: list[Receivable]) -> dict[str, Decimal]:
-    totals = dict.fromkeys((name for name, last in BUCKETS.items() if last != 0), Decimal(0))
+    totals = {name: ZERO for name in BUCKETS if name != CURRENT}
     for invoice in overdue:
         totals[invoice.bucket] += invoice.balance
     return totals

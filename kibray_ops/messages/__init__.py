@@ -66,7 +66,7 @@ class Texts(Protocol):
 
     def overdue_invoice(self, invoice: OverdueInvoice) -> Message: ...
 
-    def overdue_invoices(self, invoices: Sequence[OverdueInvoice]) -> Message: ...
+    def overdue_invoices(self, count: int, balance: Decimal, first: Sequence[OverdueInvoice]) -> Message: ...
 
     def payroll_ready(self, payroll: PayrollReady) -> Message: ...
 
@@ -83,9 +83,9 @@ def money(amount: Decimal) -> str:
     return f"-${-amount:,.2f}" if amount < 0 else f"${amount:,.2f}"
 
 
-def listed(items: Sequence[str], more: str) -> str:
-    """Return the first items, a line each; `more` tells, with a {count}, of those that are left out."""
-    lines = [f"- {item}" for item in items[:NAMED]]
-    if len(items) > NAMED:
-        lines.append(more.format(count=len(items) - NAMED))
+def listed(first: Sequence[str], count: int, more: str) -> str:
+    """Return the first of so many items, a line each; `more` tells, with a {count}, of those that are left out."""
+    lines = [f"- {item}" for item in first]
+    if count > len(first):
+        lines.append(more.format(count=count - len(first)))
     return "\n".join(lines)

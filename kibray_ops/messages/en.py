@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from kibray_ops.messages import Message, OverdueInvoice, PayrollReady, listed, money
+from kibray_ops.messages import NAMED, Message, OverdueInvoice, PayrollReady, listed, money
 from kibray_ops.payroll import trimmed
 
 FLAGS = {
@@ -38,13 +38,12 @@ def overdue_invoice(invoice: OverdueInvoice) -> Message:
     )
 
 
-def overdue_invoices(invoices: Sequence[OverdueInvoice]) -> Message:
-    total = sum((invoice.balance for invoice in invoices), Decimal(0))
-    items = [f"{i.number}: {money(i.balance)}, {_days(i.days)}, {i.whose}" for i in invoices]
+def overdue_invoices(count: int, balance: Decimal, first: Sequence[OverdueInvoice]) -> Message:
+    items = [f"{i.number}: {money(i.balance)}, {_days(i.days)}, {i.whose}" for i in first]
     return Message(
-        f"{len(invoices)} invoices are overdue: {money(total)}",
+        f"{count} invoices are overdue: {money(balance)}",
         "Those that are new, or overdue for a good while longer than when you last heard of them; "
-        "the most urgent first:\n" + listed(items, "and {count} more."),
+        "the most urgent first:\n" + listed(items, count, "and {count} more."),
     )
 
 
@@ -53,8 +52,8 @@ def payroll_ready(payroll: PayrollReady) -> Message:
     body = f"{records}, {trimmed(payroll.hours)} hours, {money(payroll.gross)} gross."
     if payroll.flagged:
         counted = ", ".join(f"{count} × {FLAGS[flag]}" for flag, count in payroll.counts)
-        items = [f"{name}: {FLAGS[flag]}" for name, flag in payroll.flagged]
-        body += f"\nPlease check: {counted}.\n" + listed(items, "and {count} more people.")
+        items = [f"{name}: {FLAGS[flag]}" for name, flag in payroll.flagged[:NAMED]]
+        body += f"\nPlease check: {counted}.\n" + listed(items, len(payroll.flagged), "and {count} more people.")
     return Message(f"The payroll for {payroll.week} is ready for review: {money(payroll.gross)}", body)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from kibray_ops.messages import Message, OverdueInvoice, PayrollReady, listed, money
+from kibray_ops.messages import NAMED, Message, OverdueInvoice, PayrollReady, listed, money
 from kibray_ops.payroll import trimmed
 
 FLAGS = {
@@ -39,13 +39,12 @@ def overdue_invoice(invoice: OverdueInvoice) -> Message:
     )
 
 
-def overdue_invoices(invoices: Sequence[OverdueInvoice]) -> Message:
-    total = sum((invoice.balance for invoice in invoices), Decimal(0))
-    items = [f"{i.number}: {money(i.balance)}, {_days(i.days)}, {i.whose}" for i in invoices]
+def overdue_invoices(count: int, balance: Decimal, first: Sequence[OverdueInvoice]) -> Message:
+    items = [f"{i.number}: {money(i.balance)}, {_days(i.days)}, {i.whose}" for i in first]
     return Message(
-        f"{len(invoices)} facturas están vencidas: {money(total)}",
+        f"{count} facturas están vencidas: {money(balance)}",
         "Las nuevas, y las que llevan bastante más tiempo vencidas que en el último aviso; "
-        "las más urgentes primero:\n" + listed(items, "y {count} más."),
+        "las más urgentes primero:\n" + listed(items, count, "y {count} más."),
     )
 
 
@@ -54,8 +53,8 @@ def payroll_ready(payroll: PayrollReady) -> Message:
     body = f"{records}, {trimmed(payroll.hours)} horas, {money(payroll.gross)} brutos."
     if payroll.flagged:
         counted = ", ".join(f"{count} × {FLAGS[flag]}" for flag, count in payroll.counts)
-        items = [f"{name}: {FLAGS[flag]}" for name, flag in payroll.flagged]
-        body += f"\nPor favor revise: {counted}.\n" + listed(items, "y {count} personas más.")
+        items = [f"{name}: {FLAGS[flag]}" for name, flag in payroll.flagged[:NAMED]]
+        body += f"\nPor favor revise: {counted}.\n" + listed(items, len(payroll.flagged), "y {count} personas más.")
     return Message(f"La nómina del {payroll.week} está lista para revisión: {money(payroll.gross)}", body)
 
 
