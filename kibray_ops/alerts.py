@@ -24,9 +24,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    true,
 )
-from sqlalchemy.types import TypeEngine
 from sqlmodel import col
 
 from kibray_ops.bulk import given, insert_all
@@ -39,6 +37,8 @@ from kibray_ops.models.operations import AlertRecord
 from kibray_ops.models.types import BigKey, Moment
 
 LEDGER = table_of(AlertRecord)
+TITLE_LENGTH = 200
+"""Characters that `core_notification.title` holds."""
 Item = TypeVar("Item")
 
 
@@ -47,7 +47,6 @@ class Recipient:
     """Somebody who is told, in their language."""
 
     id: int
-    name: str
     texts: Texts
 
 
@@ -58,23 +57,26 @@ class Topic(Generic[Item]):
     kind: str
     notification_type: str
     related_object_type: str
-    link: str
-    """Where a summary leads."""
     one: Callable[[Texts, Item], Message]
     many: Callable[[Texts, Sequence[Item]], Message] | None = None
     """The summary; None where there is never more than one notice."""
+    link: str = ""
+    """Where the summary leads."""
 
 
 @dataclass(frozen=True)
 class Notice(Generic[Item]):
-    """One thing to be told: its place in the ledger (subject, stage) and what there is to say."""
+    """One thing to be told: to whom, its place in the ledger, and what there is to say."""
 
+    recipients: tuple[Recipient, ...]
+    """Many notices may share one tuple."""
     subject_id: int
+    """A row of Kibray's, which the notification then is about; 0 where there is none, or not yet."""
     subject_date: date
     item: Item
     link: str
     stage: int = 0
-    """Who was told of a stage needs not be told of a lower one."""
+    """Who was told of a stage need not be told of a lower one."""
     project_id: int | None = None
 
 
@@ -88,20 +90,9 @@ class Plan(Generic[Item]):
     most: int
     """Above this many notices somebody gets one summary instead."""
 
-    @classmethod
-    def of_nothing(cls, topic: Topic[Item]) -> "Plan[Item]":
-        """Return the plan when there is nothing to tell."""
-        return cls(topic, [], {}, 0)
-
-    @property
-    def notifications(self) -> int:
-        """Return how many notifications are written."""
-        return sum(1 if len(numbers) > self.most else len(numbers) for numbers in self.untold.values())
-
-    @property
-    def summaries(self) -> int:
-        """Return how many of them are summaries."""
-        return sum(len(numbers) > self.most for numbers in self.untold.values())
+    def is_summed_up(self, numbers: Sequence[int]) -> bool:
+        """Tell whether somebody who has so much to hear of gets a summary."""
+        return self.topic.many is not None and len(numbers) > self.most
 
     @property
     def told_to(self) -> list[int]:
@@ -114,49 +105,54 @@ class Plan(Generic[Item]):
 
     def counts(self) -> dict[str, int]:
         """Return the counts that stand in a run's result."""
+        each = self.untold.values()
         return {
-            "notifications": self.notifications,
-            "summaries": self.summaries,
+            "notifications": sum(1 if self.is_summed_up(numbers) else len(numbers) for numbers in each),
+            "summaries": sum(self.is_summed_up(numbers) for numbers in each),
             "recipients": len(self.untold),
         }
 
 
-def admins() -> ColumnElement[bool]:
-    """Return the condition for an admin (SPEC §3); whoever is inactive is told nothing."""
+def is_admin() -> ColumnElement[bool]:
+    """Return the condition for an admin (SPEC §3), active or not."""
     return or_(col(User.is_staff), col(User.is_superuser))
 
 
-def office(run: Run, topic: str) -> tuple[list[Recipient], list[Problem]]:
-    """Return active admins and active members of the accounting group, and who is missing among them."""
-    name = run.settings["ACCOUNTING_GROUP"]
-    member = exists(ONE).where(
-        col(UserGroup.user_id) == col(User.id), col(UserGroup.group_id) == col(Group.id), col(Group.name) == name
-    )
+def recipients(run: Run, who: ColumnElement[bool]) -> dict[int, Recipient]:
+    """Return the active users that meet a condition, by id; whoever is inactive is told nothing."""
     people = (
-        select(
-            col(User.id), col(User.username), col(Profile.language), admins().label("admin"), member.label("accountant")
-        )
+        select(col(User.id), col(Profile.language))
         .outerjoin(Profile, col(Profile.user_id) == col(User.id))
-        .where(col(User.is_active), or_(admins(), member))
+        .where(col(User.is_active), who)
         .order_by(col(User.id))
     )
-    found = run.session.execute(people).all()
+    return {key: Recipient(key, texts(language)) for key, language in run.session.execute(people)}
+
+
+def office(run: Run, subject: str) -> tuple[tuple[Recipient, ...], list[Problem]]:
+    """Return active admins and active members of accounting's group, and a warning where either has nobody."""
+    name = run.settings["ACCOUNTING_GROUP"]
+    accountant = exists(ONE).where(
+        col(UserGroup.user_id) == col(User.id), col(UserGroup.group_id) == col(Group.id), col(Group.name) == name
+    )
+    admins, accounting = recipients(run, is_admin()), recipients(run, accountant)
     missing: list[Problem] = []
-    if not any(person.admin for person in found):
-        missing.append(Problem(WARNING, "no_admins", topic, "there is no active admin to be told"))
-    if not any(person.accountant for person in found):
+    if not admins:
+        missing.append(Problem(WARNING, "no_admins", subject, "there is no active admin to be told"))
+    if not accounting:
         words = f"nobody active is in the group {name!r}; KIBRAY_OPS_ACCOUNTING_GROUP names accounting's group"
-        missing.append(Problem(WARNING, "no_accounting", topic, words))
-    return [Recipient(person.id, person.username, texts(person.language)) for person in found], missing
+        missing.append(Problem(WARNING, "no_accounting", subject, words))
+    return tuple((admins | accounting).values()), missing
 
 
-def plan(run: Run, topic: Topic[Item], notices: Sequence[Notice[Item]], recipients: Sequence[Recipient]) -> Plan[Item]:
+def plan(run: Run, topic: Topic[Item], notices: Sequence[Notice[Item]]) -> Plan[Item]:
     """Find out who has not been told of which notices; `notices` come in the order of urgency."""
+    by_id = {recipient.id: recipient for audience in _audiences(notices).values() for recipient in audience}
     untold: dict[Recipient, list[int]] = {}
-    if notices and recipients:
-        news = _news(run, topic, notices, recipients).subquery("news")
+    if by_id:
+        news = _news(run, topic, notices).subquery("news")
+        # One row for each person, not one for each pair: there may be a hundred thousand of these.
         numbers = func.aggregate_strings(cast(news.c.number, String), ",")
-        by_id = {recipient.id: recipient for recipient in recipients}
         statement = select(news.c.recipient_id, numbers).group_by(news.c.recipient_id).order_by(news.c.recipient_id)
         for recipient_id, listed in run.session.execute(statement):
             untold[by_id[recipient_id]] = sorted(map(int, listed.split(",")))
@@ -168,9 +164,7 @@ def tell(run: Run, planned: Plan[Item]) -> None:
     if not planned.untold:
         return
     topic, table = planned.topic, run.catalog.table(Notification)
-    rows: list[dict[str, Any]] = []
-    for recipient, numbers in planned.untold.items():
-        rows += _notifications(planned, recipient, [planned.notices[number] for number in numbers])
+    rows = [row for recipient, numbers in planned.untold.items() for row in _notifications(planned, recipient, numbers)]
     same = {
         "notification_type": topic.notification_type,
         "related_object_type": topic.related_object_type,
@@ -180,62 +174,63 @@ def tell(run: Run, planned: Plan[Item]) -> None:
     if "project_id" not in table.c:
         rows = [{name: value for name, value in row.items() if name != "project_id"} for row in rows]
     run.session.execute(insert_all(run.session, table, rows, same))
-    news = _news(run, topic, planned.notices, list(planned.untold)).subquery("news")
-    run.session.execute(
-        insert(LEDGER).from_select(
-            ["kind", "subject_id", "subject_date", "recipient_id", "stage", "told_at", "run_id"],
-            select(
-                literal(topic.kind),
-                news.c.subject_id,
-                news.c.subject_date,
-                news.c.recipient_id,
-                news.c.stage,
-                literal(run.now, Moment),
-                literal(run.id, BigKey),
-            ),
-        )
-    )
+    news = _news(run, topic, planned.notices).subquery("news")
+    values = {
+        "kind": literal(topic.kind),
+        "subject_id": news.c.subject_id,
+        "subject_date": news.c.subject_date,
+        "recipient_id": news.c.recipient_id,
+        "stage": news.c.stage,
+        "told_at": literal(run.now, Moment),
+        "run_id": literal(run.id, BigKey),
+    }
+    run.session.execute(insert(LEDGER).from_select([*values], select(*values.values())))
 
 
-def _news(
-    run: Run, topic: Topic[Item], notices: Sequence[Notice[Item]], recipients: Sequence[Recipient]
-) -> Select[Any]:
+def _audiences(notices: Sequence[Notice[Any]]) -> dict[int, tuple[Recipient, ...]]:
+    """Return every tuple of recipients once, by its identity: hashing it for every notice would take long."""
+    return {id(notice.recipients): notice.recipients for notice in notices}
+
+
+def _news(run: Run, topic: Topic[Item], notices: Sequence[Notice[Item]]) -> Select[Any]:
     """Return every pair of a notice and a recipient that the ledger does not have, nor a later stage of it."""
     rows = [
-        {"number": number, "subject_id": n.subject_id, "subject_date": n.subject_date, "stage": n.stage}
-        for number, n in enumerate(notices)
+        {
+            "number": number,
+            "audience": id(notice.recipients),
+            "subject_id": notice.subject_id,
+            "subject_date": notice.subject_date,
+            "stage": notice.stage,
+        }
+        for number, notice in enumerate(notices)
     ]
-    columns: dict[str, TypeEngine[Any]] = {
-        "number": Integer(),
-        "subject_id": BigInteger(),
-        "subject_date": Date(),
-        "stage": Integer(),
-    }
-    notice = given(run.session, columns, rows)
-    person = select(col(User.id)).where(col(User.id).in_([recipient.id for recipient in recipients])).subquery("person")
+    kinds = (Integer(), BigInteger(), BigInteger(), Date(), Integer())
+    told_of = given(run.session, dict(zip(rows[0], kinds, strict=True)), rows)
+    members = [{"audience": key, "id": person.id} for key, people in _audiences(notices).items() for person in people]
+    person = given(run.session, {"audience": BigInteger(), "id": BigInteger()}, members)
     pairs = select(
-        notice.c.number,
-        notice.c.subject_id,
-        notice.c.subject_date,
-        notice.c.stage,
+        told_of.c.number,
+        told_of.c.subject_id,
+        told_of.c.subject_date,
+        told_of.c.stage,
         person.c.id.label("recipient_id"),
-    ).join_from(notice, person, true())
+    ).join_from(told_of, person, told_of.c.audience == person.c.audience)
     if not run.catalog.has(LEDGER.name):
         return pairs  # a dry run before `db init`: nobody knows of anything
-    told = exists(ONE).where(
+    known = exists(ONE).where(
         LEDGER.c.kind == topic.kind,
-        LEDGER.c.subject_id == notice.c.subject_id,
-        LEDGER.c.subject_date == notice.c.subject_date,
+        LEDGER.c.subject_id == told_of.c.subject_id,
+        LEDGER.c.subject_date == told_of.c.subject_date,
         LEDGER.c.recipient_id == person.c.id,
-        LEDGER.c.stage >= notice.c.stage,
+        LEDGER.c.stage >= told_of.c.stage,
     )
-    return pairs.where(~told)
+    return pairs.where(~known)
 
 
-def _notifications(planned: Plan[Item], recipient: Recipient, notices: Sequence[Notice[Item]]) -> list[dict[str, Any]]:
+def _notifications(planned: Plan[Item], recipient: Recipient, numbers: Sequence[int]) -> list[dict[str, Any]]:
     """Return one recipient's notifications: one for each notice, or a summary of them all."""
-    topic = planned.topic
-    if topic.many is not None and len(notices) > planned.most:
+    topic, notices = planned.topic, [planned.notices[number] for number in numbers]
+    if topic.many is not None and planned.is_summed_up(numbers):
         message = topic.many(recipient.texts, [notice.item for notice in notices])
         return [_notification(recipient, message, topic.link)]
     return [
@@ -243,7 +238,7 @@ def _notifications(planned: Plan[Item], recipient: Recipient, notices: Sequence[
             recipient,
             topic.one(recipient.texts, notice.item),
             notice.link,
-            related_object_id=notice.subject_id,
+            related_object_id=notice.subject_id or None,
             project_id=notice.project_id,
         )
         for notice in notices
@@ -258,9 +253,12 @@ def _notification(
     related_object_id: int | None = None,
     project_id: int | None = None,
 ) -> dict[str, Any]:
+    title = message.title
+    if len(title) > TITLE_LENGTH:
+        title = f"{title[: TITLE_LENGTH - 1].rstrip()}…"  # names stand last in a title: no number is cut
     return {
         "user_id": recipient.id,
-        "title": message.title,
+        "title": title,
         "message": message.body,
         "related_object_id": related_object_id,
         "link_url": link,

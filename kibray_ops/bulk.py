@@ -27,17 +27,13 @@ def given(session: Session, columns: Mapping[str, TypeEngine[Any]], rows: Sequen
     document = literal(to_json(rows), SQLText)
     if session.get_bind().dialect.name == "postgresql":
         typed = [column(name, kind) for name, kind in columns.items()]
-        return (
-            func.jsonb_to_recordset(cast(document, JSONB))
-            .table_valued(*typed, name="given")
-            .render_derived(with_types=True)
-        )
+        return func.jsonb_to_recordset(cast(document, JSONB)).table_valued(*typed).render_derived(with_types=True)
     each = func.json_each(document).table_valued("value")
     cells = (
         func.json_extract(each.c.value, literal(f"$.{name}", SQLText), type_=kind).label(name)
         for name, kind in columns.items()
     )
-    return select(*cells).subquery("given")
+    return select(*cells).subquery()
 
 
 def insert_all(

@@ -29,14 +29,14 @@ FINGERPRINTED = (
     "adjustment_reason", "notes",
 )  # fmt: skip
 """What a person might change in a record."""
+PERIOD_COLUMNS = ("status", "notes")
+"""And in a period."""
 FLAGS = (
     "not_paid", "open_entry", "overlap", "negative_hours", "over_24_hours", "zero_length", "no_hours", "clock_change",
     "mixed_rates", "no_rate", "low_multiplier", "hours_changed", "duplicate_record", "no_period", "other_period",
     "no_project_hours", "inactive", "zero_hours", "missing_days",
 )  # fmt: skip
 """What may be odd about somebody's week, the gravest first; the messages have words for each."""
-PERIOD_COLUMNS = ("status", "notes")
-"""And in a period."""
 
 
 def fingerprint(row: Mapping[str, Any], columns: Sequence[str] = FINGERPRINTED) -> str:

@@ -150,7 +150,7 @@ def gaps(catalog: Catalog) -> list[Gap]:
 
 
 def _users(table: str) -> list[Job]:
-    return [job for job in (*registry.JOBS, *registry.ACTIONS) if table in job.tables]
+    return [job for job in (*registry.JOBS, *registry.ACTIONS, *registry.REPORTS) if table in job.tables]
 
 
 def _commands(jobs: list[Job]) -> tuple[str, ...]:

@@ -1,36 +1,51 @@
 """What clients owe: when an invoice is past due, settled or odd, how old its balance is, how urgent it is to collect.
 
-The conditions are SQL and stand here once: reports, updates and notices all use them. Dates count in whole days from
-the due date: due today is not past due. Status words and the balance (never below 0): FACTS.md; ageing buckets and the
-stages of the notices: SPEC §3.
+The conditions are SQL and stand here once: reports, updates and notices all use them. Days are whole days since the due
+date: what is due today is not past due. Status words and the balance (never below 0): FACTS.md; ageing buckets, stages
+and the priority: SPEC §3.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, and_, case, cast, func, null, or_, select, update
-from sqlalchemy import Text as SQLText
-from sqlalchemy.orm import Session
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Row,
+    Select,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from kibray_ops.bulk import given
 from kibray_ops.catalog import Catalog, table_of
 from kibray_ops.job import WARNING, Problem, Run, printable
 from kibray_ops.models.kibray.office import Invoice
 from kibray_ops.models.kibray.projects import Project
+from kibray_ops.models.types import Moment
 from kibray_ops.payroll import ZERO
 
 INVOICES, PROJECTS = table_of(Invoice), table_of(Project)
 DRAFT, PAID, OVERDUE, CANCELLED = "DRAFT", "PAID", "OVERDUE", "CANCELLED"
 SENT, VIEWED, APPROVED, PARTIAL = "SENT", "VIEWED", "APPROVED", "PARTIAL"
-OPEN = (SENT, VIEWED, APPROVED, PARTIAL)
-"""States of an invoice that the client has and that is not past due, as far as its status tells."""
-KNOWN = (DRAFT, *OPEN, OVERDUE, PAID, CANCELLED)
+SENT_OUT = (SENT, VIEWED, APPROVED, PARTIAL)
+UNPAID = (*SENT_OUT, OVERDUE)
+"""States of an invoice that the client has to pay, as far as its status tells."""
 NEVER_OWED = (DRAFT, CANCELLED)
+KNOWN = (*UNPAID, *NEVER_OWED, PAID)
 LARGEST = Decimal("9999999999999.99")
-"""More than the amounts' columns hold, but for NaN: PostgreSQL takes it, and ranks it above every number."""
+"""More than the amounts' columns hold. PostgreSQL's also take NaN and rank it above every number."""
 
 CURRENT = "current"
 BUCKETS = (CURRENT, "1-30", "31-60", "61-90", "over 90")
@@ -46,33 +61,43 @@ NAMED_ODDITIES = 20
 # ---- conditions
 
 
+def is_number() -> ColumnElement[bool]:
+    """Return the condition for amounts that one can count with: neither of them is NaN."""
+    return and_(*(INVOICES.c[name].between(-LARGEST, LARGEST) for name in ("total_amount", "amount_paid")))
+
+
 def is_owed() -> ColumnElement[bool]:
     """Return the condition for a balance due."""
-    return and_(INVOICES.c.total_amount > INVOICES.c.amount_paid, INVOICES.c.total_amount <= LARGEST)
+    return and_(is_number(), INVOICES.c.total_amount > INVOICES.c.amount_paid)
+
+
+def is_outstanding() -> ColumnElement[bool]:
+    """Return the condition for an invoice that somebody owes us something for, whatever else its state says."""
+    return and_(INVOICES.c.status.not_in(NEVER_OWED), is_owed())
 
 
 def is_past_due(on: date) -> ColumnElement[bool]:
     """Return the condition for an invoice that the client should have paid before a date."""
-    return and_(INVOICES.c.status.in_((*OPEN, OVERDUE)), INVOICES.c.due_date < on, is_owed())
+    return and_(INVOICES.c.status.in_(UNPAID), INVOICES.c.due_date < on, is_owed())
 
 
 def is_settled() -> ColumnElement[bool]:
-    """Return the condition for an invoice that is fully paid and does not say so; unknown states are left alone."""
+    """Return the condition for an invoice that is fully paid and does not say so.
+
+    What has a status that Kibray does not know, such as a hand-made REFUNDED, is not for us to call paid.
+    """
     return and_(
-        INVOICES.c.status.in_((*OPEN, OVERDUE)),
+        INVOICES.c.status.in_(UNPAID),
+        is_number(),
         INVOICES.c.total_amount > 0,
         INVOICES.c.amount_paid >= INVOICES.c.total_amount,
-        INVOICES.c.amount_paid <= LARGEST,
     )
 
 
 def is_no_longer_past_due(on: date) -> ColumnElement[bool]:
     """Return the condition for an invoice that says OVERDUE and is not: its due date was moved or taken out."""
-    return and_(
-        INVOICES.c.status == OVERDUE,
-        or_(INVOICES.c.due_date.is_(None), INVOICES.c.due_date >= on),
-        is_owed(),
-    )
+    not_due = or_(INVOICES.c.due_date.is_(None), INVOICES.c.due_date >= on)
+    return and_(INVOICES.c.status == OVERDUE, not_due, is_owed())
 
 
 def next_status(on: date) -> ColumnElement[str | None]:
@@ -94,53 +119,54 @@ def next_status(on: date) -> ColumnElement[str | None]:
     )
 
 
+_ASKED_FOR = INVOICES.c.status.not_in((*NEVER_OWED, PAID))
 ODDITIES: dict[str, tuple[ColumnElement[bool], str]] = {
     "unknown_status": (
         INVOICES.c.status.not_in(KNOWN),
         "has a status that Kibray does not know; it is left alone",
     ),
     "odd_amount": (
-        and_(
-            INVOICES.c.status.not_in((*NEVER_OWED, PAID)),
-            or_(INVOICES.c.total_amount < 0, INVOICES.c.amount_paid < 0)
-            | or_(INVOICES.c.total_amount > LARGEST, INVOICES.c.amount_paid > LARGEST),
-        ),
+        and_(_ASKED_FOR, or_(~is_number(), INVOICES.c.total_amount < 0, INVOICES.c.amount_paid < 0)),
         "has an amount below zero, or one that is no number",
     ),
     "zero_amount": (
-        and_(INVOICES.c.status.not_in((*NEVER_OWED, PAID)), INVOICES.c.total_amount == 0),
+        and_(_ASKED_FOR, INVOICES.c.total_amount == 0),
         "has an amount of 0: there is nothing to collect",
     ),
     "credit": (
         and_(
-            INVOICES.c.status.not_in(NEVER_OWED),
-            INVOICES.c.amount_paid.between(0, LARGEST),
-            INVOICES.c.amount_paid > INVOICES.c.total_amount,
+            INVOICES.c.status.not_in(NEVER_OWED), is_number(), INVOICES.c.amount_paid > INVOICES.c.total_amount
         ),
         "was paid more than it asks for",
     ),
     "no_due_date": (
-        and_(INVOICES.c.status.in_((*OPEN, OVERDUE)), INVOICES.c.due_date.is_(None), is_owed()),
+        and_(INVOICES.c.status.in_(UNPAID), INVOICES.c.due_date.is_(None), is_owed()),
         "has no due date, so it never becomes overdue",
     ),
     "paid_unpaid": (
         and_(INVOICES.c.status == PAID, is_owed()),
         "says PAID, but by its amounts it is not",
     ),
-}
+}  # fmt: skip
 """What somebody should look at: kind → its condition and its words."""
 
 
 def is_odd() -> ColumnElement[bool]:
-    """Return the condition for an invoice at which somebody should look before it is paid."""
-    return and_(INVOICES.c.status != PAID, or_(*(condition for condition, _ in ODDITIES.values())))
+    """Return the condition for an invoice at which somebody should look."""
+    return or_(*(condition for condition, _ in ODDITIES.values()))
 
 
-# ---- what they come to
+def outstanding() -> ColumnElement[int]:
+    """Return the sum of all balances in cents, as the database adds it up by itself."""
+    cents = cast(func.round((INVOICES.c.total_amount - INVOICES.c.amount_paid) * 100), BigInteger)
+    return select(func.coalesce(func.sum(cents), 0)).where(is_outstanding()).scalar_subquery().label("outstanding")
+
+
+# ---- invoices
 
 
 class Receivable(NamedTuple):
-    """One invoice as of a date."""
+    """One invoice as of a date; amounts in dollars."""
 
     id: int
     number: str
@@ -150,6 +176,7 @@ class Receivable(NamedTuple):
     status: str
     next_status: str | None
     is_past_due: bool
+    is_no_longer_past_due: bool
     due_date: date | None
     total: Decimal
     paid: Decimal
@@ -188,6 +215,11 @@ class Receivable(NamedTuple):
         """Return how urgent it is to collect: balance times days past due, in dollar-days."""
         return self.balance * self.days_past_due
 
+    @property
+    def whose(self) -> str:
+        """Return the project, and its client where there is one."""
+        return f"{self.project}, {self.client}" if self.client else self.project
+
     def row(self) -> dict[str, Any]:
         """Return the invoice's line in a report."""
         return {
@@ -208,19 +240,9 @@ class Receivable(NamedTuple):
         }
 
 
-def read(
-    session: Session | Connection,
-    catalog: Catalog,
-    on: date,
-    where: ColumnElement[bool],
-    *also: ColumnElement[Any],
-    lock: bool = False,
-) -> tuple[list[Receivable], tuple[Any, ...]]:
-    """Return the invoices that meet a condition, the most urgent first, and the values of further scalar columns.
-
-    `lock` holds the invoices until the transaction ends, so that what is decided of them stays true.
-    """
-    statement = (
+def invoices(catalog: Catalog, on: date, where: ColumnElement[bool]) -> Select[Any]:
+    """Return the statement that reads the invoices that meet a condition, for `receivables`."""
+    return (
         select(
             INVOICES.c.id,
             INVOICES.c.invoice_number,
@@ -230,91 +252,117 @@ def read(
             INVOICES.c.status,
             next_status(on).label("next_status"),
             is_past_due(on).label("is_past_due"),
+            is_no_longer_past_due(on).label("is_no_longer_past_due"),
             INVOICES.c.due_date,
             INVOICES.c.total_amount,
             INVOICES.c.amount_paid,
             catalog.optional(Invoice, "retention_amount"),
+            is_number().label("is_number"),
+            is_odd().label("is_odd"),
             *(condition.label(kind) for kind, (condition, _) in ODDITIES.items()),
-            *also,
         )
         .outerjoin(PROJECTS, PROJECTS.c.id == INVOICES.c.project_id)
         .where(where)
-        .order_by(INVOICES.c.id)
+        .order_by(INVOICES.c.id)  # who locks them locks them in the same order
     )
-    if lock:
+
+
+def receivables(rows: Iterable[Row[Any]], on: date) -> list[Receivable]:
+    """Return what was read, the most urgent first: by priority, then by age."""
+    found = [_receivable(row, on) for row in rows]
+    return sorted(found, key=lambda invoice: (-invoice.priority, -invoice.days_past_due, -invoice.balance, invoice.id))
+
+
+def _receivable(row: Row[Any], on: date) -> Receivable:
+    retention = row.retention_amount
+    return Receivable(
+        id=row.id,
+        number=printable(row.invoice_number) or f"#{row.id}",
+        project_id=row.project_id,
+        project=printable(row.name or "") or f"project {row.project_id}",
+        client=printable(row.client or ""),
+        status=printable(row.status),
+        next_status=row.next_status,
+        is_past_due=bool(row.is_past_due),
+        is_no_longer_past_due=bool(row.is_no_longer_past_due),
+        due_date=row.due_date,
+        total=row.total_amount if row.is_number else ZERO,
+        paid=row.amount_paid if row.is_number else ZERO,
+        retention=retention if retention is not None and retention.is_finite() else ZERO,
+        flags=tuple(kind for kind in ODDITIES if getattr(row, kind)) if row.is_odd else (),
+        on=on,
+    )
+
+
+def read(run: Run, where: ColumnElement[bool]) -> list[Receivable]:
+    """Return the invoices that meet a condition, the most urgent first.
+
+    A real run holds them until its transaction ends: what it decides of them stays true.
+    """
+    statement = invoices(run.catalog, run.business_date, where)
+    if not run.dry_run:
         # NO KEY: a payment that the application inserts at this moment may still refer to its invoice.
         statement = statement.with_for_update(of=INVOICES, key_share=True)
-    last = 12 + len(ODDITIES)
-    found, more = [], ()
-    for row in session.execute(statement):
-        key, number, project_id, project, client, status, after, past_due, due, total, paid, retention = row[:12]
-        is_number = total.is_finite() and paid.is_finite()  # what is none is flagged as odd
-        odd = row[12:last]
-        flags = tuple(kind for kind, is_so in zip(ODDITIES, odd, strict=True) if is_so) if any(odd) else ()
-        found.append(
-            Receivable(
-                id=key,
-                number=printable(number) or f"#{key}",
-                project_id=project_id,
-                project=printable(project or "") or f"project {project_id}",
-                client=printable(client or ""),
-                status=printable(status),
-                next_status=after,
-                is_past_due=bool(past_due),
-                due_date=due,
-                total=total if is_number else ZERO,
-                paid=paid if is_number else ZERO,
-                retention=retention or ZERO,
-                flags=flags,
-                on=on,
-            )
-        )
-        more = tuple(row[last:])
-    return sorted(found, key=_urgency), more
+    return receivables(run.session.execute(statement), run.business_date)
 
 
-def _urgency(invoice: Receivable) -> tuple[Any, ...]:
-    return -invoice.priority, -invoice.days_past_due, -invoice.balance, invoice.id
-
-
-def write_statuses(run: Run, invoices: Sequence[Receivable]) -> None:
+def write_statuses(run: Run, changing: Sequence[Receivable]) -> None:
     """Bring invoices that are held into their next state, all by one statement.
 
     What becomes PAID gets a `paid_date` where it has none, and `is_paid` where the application still has that column.
     """
-    changing = [{"id": invoice.id, "status": invoice.next_status} for invoice in invoices if invoice.next_status]
     if not changing:
         return
     target = run.catalog.table(Invoice)
-    new = given(run.session, {"id": BigInteger(), "status": SQLText()}, changing)
+    rows = [{"id": invoice.id, "status": invoice.next_status} for invoice in changing]
+    new = given(run.session, {"id": BigInteger(), "status": Text()}, rows)
     is_paid = new.c.status == PAID
+    paid_date = func.coalesce(target.c.paid_date, literal(run.now, Moment))
     values: dict[str, Any] = {
         "status": new.c.status,
-        "paid_date": case((is_paid, func.coalesce(target.c.paid_date, run.now)), else_=target.c.paid_date),
+        "paid_date": case((is_paid, paid_date), else_=target.c.paid_date),
     }
     if "is_paid" in target.c:
         values["is_paid"] = or_(target.c.is_paid, is_paid)
     run.session.execute(update(target).where(target.c.id == new.c.id).values(values))
 
 
-def outstanding() -> ColumnElement[int]:
-    """Return the sum of all balances in cents, added up by the database itself: what the buckets must come to."""
-    cents = cast(func.round((INVOICES.c.total_amount - INVOICES.c.amount_paid) * 100), BigInteger)
-    total = select(func.coalesce(func.sum(cents), 0)).where(is_outstanding())
-    return total.scalar_subquery().label("outstanding")
+# ---- what they come to
 
 
-def is_outstanding() -> ColumnElement[bool]:
-    """Return the condition for an invoice that somebody owes us something for, whatever its state says."""
-    return and_(INVOICES.c.status.not_in(NEVER_OWED), is_owed())
+def balance(found: Iterable[Receivable]) -> Decimal:
+    """Return the sum of the balances."""
+    return sum((invoice.balance for invoice in found), ZERO)
 
 
-def problems(invoices: Collection[Receivable]) -> list[Problem]:
+def by_bucket(found: Iterable[Receivable]) -> dict[str, Decimal]:
+    """Return the balance in each ageing bucket."""
+    totals = dict.fromkeys(BUCKETS, ZERO)
+    for invoice in found:
+        totals[invoice.bucket] += invoice.balance
+    return totals
+
+
+def problems(found: Sequence[Receivable]) -> list[Problem]:
     """Return what is odd about invoices: one by one, and only counted where there are very many of a kind."""
-    found: list[Problem] = []
-    for kind, (_, words) in ODDITIES.items():
-        odd = [invoice for invoice in invoices if kind in invoice.flags]
-        found += [Problem(WARNING, kind, invoice.number, words) for invoice in odd[:NAMED_ODDITIES]]
-        if (left := len(odd) - NAMED_ODDITIES) > 0:
-            found.append(Problem(WARNING, kind, f"{left} more", f"{words}; --json and --csv list them all"))
-    return found
+    stale = [
+        (invoice, f"says OVERDUE, but {_due(invoice)}: update-statuses --reopen makes it {invoice.next_status}")
+        for invoice in found
+        if invoice.is_no_longer_past_due
+    ]
+    return _named("no_longer_past_due", stale) + [
+        problem
+        for kind, (_, words) in ODDITIES.items()
+        for problem in _named(kind, [(invoice, words) for invoice in found if kind in invoice.flags])
+    ]
+
+
+def _due(invoice: Receivable) -> str:
+    return f"is due on {invoice.due_date}" if invoice.due_date else "has no due date"
+
+
+def _named(kind: str, odd: Sequence[tuple[Receivable, str]]) -> list[Problem]:
+    named = [Problem(WARNING, kind, invoice.number, words) for invoice, words in odd[:NAMED_ODDITIES]]
+    if left := odd[NAMED_ODDITIES:]:
+        named.append(Problem(WARNING, kind, f"{len(left)} more invoices", f"the first of them: {left[0][0].number}"))
+    return named

@@ -214,7 +214,8 @@ AGEING = Job(
     kind=Kind.ATOMIC,
     reads=("core_invoice", "core_project"),
 )
-"""A report: what it needs to read stands here, for `db check` and the message where it is missing."""
+REPORTS = (AGEING,)
+"""Reports that are no jobs: no lock, no record; what they need to read stands here."""
 
 
 def in_group(group: str) -> tuple[Job, ...]:

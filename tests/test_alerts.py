@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from kibray_ops.messages import TITLE_LENGTH, Message, OverdueInvoice, PayrollReady, en, es
+from kibray_ops import receivables, timesheet
+from kibray_ops.alerts import TITLE_LENGTH
+from kibray_ops.cli.views.payroll_generate import CODES
+from kibray_ops.messages import PayrollReady, en, es
 from kibray_ops.payroll import Week
 from kibray_ops.paysheet import FLAGS
 from kibray_ops.report import Report
@@ -359,6 +362,18 @@ def test_the_office_hears_once_that_payroll_is_ready(world: World) -> None:
     assert len(world.rows("core_notification")) == 2
 
 
+def test_whoever_is_not_paid_counts_in_no_sum(newest: World) -> None:
+    newest.office()
+    five_days(newest, newest.employee("Ana Ruiz", "20.00"), "8.00")
+    other = newest.employee("Ben Berg", "20.00")
+    five_days(newest, other, "8.00")
+    newest.add("core_payrollrecord", employee_id=other, week_start=date(2025, 11, 20), week_end=date(2025, 11, 30))
+    done(newest.execute(PAYROLL), code=3)
+    (row,) = newest.rows("core_notification")
+    assert "1 record, 40 hours, $800.00 gross." in row["message"]
+    assert "- Ben Berg: NOT PAID" in row["message"]
+
+
 def test_a_period_that_is_closed_or_empty_is_not_ready(newest: World) -> None:
     newest.office()
     assert done(newest.execute(PAYROLL)).result["notifications"] == 0
@@ -387,27 +402,39 @@ def test_a_title_never_exceeds_its_column_and_keeps_its_numbers(name: str, newes
         assert part in row["title"]
 
 
-def test_a_long_title_is_cut_at_its_end() -> None:
-    message = Message("12 days: " + "ñ" * 300, "")
-    assert len(message.title) == TITLE_LENGTH
-    assert message.title.startswith("12 days: ñ")
-    assert message.title.endswith("…")
+def test_a_long_title_is_cut_at_its_end(sqlite_world: World) -> None:
+    """SQLite does not keep to the length of a column: only there can a name be so long."""
+    sqlite_world.office()
+    sqlite_world.invoice("A", "SENT", YESTERDAY, project_id=sqlite_world.project("ñ" * 300))
+    done(sqlite_world.execute(OVERDUE))
+    (row,) = sqlite_world.rows("core_notification")
+    assert (len(row["title"]), row["title"][-2:]) == (TITLE_LENGTH, "ñ…")
+
+
+def test_every_flag_has_its_words_and_its_code() -> None:
+    """A flag without them would end the payroll run."""
+    assert set(FLAGS) == set(en.FLAGS) == set(es.FLAGS) == set(CODES)
+    assert set(timesheet.KINDS) <= set(FLAGS)
 
 
 @pytest.mark.parametrize("texts", [en, es])
 def test_every_text_exists_in_both_languages(texts: Any) -> None:
-    assert set(texts.FLAGS) == set(FLAGS)
-    invoice = OverdueInvoice("INV-9", "Elm", "", date(2025, 11, 1), 23, D("10.5"))
-    payroll = PayrollReady(
-        Week(date(2025, 11, 17)), 1, D(8), D("160"), [(f"P{n}", "overlap") for n in range(9)], [("overlap", 9)]
-    )
+    invoice = receivables.Receivable(
+        id=1, number="INV-9", project_id=1, project="Elm", client="", status="SENT", next_status="OVERDUE",
+        is_past_due=True, is_no_longer_past_due=False, due_date=date(2025, 11, 1), total=D("10.5"), paid=D(0),
+        retention=D(0), flags=(), on=date(2025, 11, 24),
+    )  # fmt: skip
+    flagged = [(f"P{number}", "overlap") for number in range(9)]
+    payroll = PayrollReady(Week(date(2025, 11, 17)), 1, D(8), D(160), flagged, [("overlap", 9)])
     for message in (
         texts.overdue_invoice(invoice),
-        texts.overdue_invoices(7, D(70), [invoice] * 5),
+        texts.overdue_invoices([invoice] * 7),
         texts.payroll_ready(payroll),
     ):
         assert message.title
         assert "{" not in message.title + message.body
+    assert "$73.50" in texts.overdue_invoices([invoice] * 7).title
+    assert texts.overdue_invoices([invoice] * 7).body.count("\n- ") == 5
     assert texts.payroll_ready(payroll).body.count("\n- ") == 5
     names = {name for name in vars(en) if not name.startswith("_")}
     assert names == {name for name in vars(es) if not name.startswith("_")}

@@ -150,6 +150,26 @@ def test_an_old_revision_is_refused(newest: World, monkeypatch: pytest.MonkeyPat
     assert (report.exit_code, "older" in str(report.error)) == (78, True)
 
 
+def test_init_upgrades_the_first_revision_and_keeps_what_is_there(newest: World) -> None:
+    newest.office()
+    newest.invoice("A", "SENT", "2025-11-01")
+    assert newest.execute("update-invoice-statuses").exit_code == 0
+    newest.sql("DROP TABLE kibray_ops_alert")
+    newest.sql(f"UPDATE {VERSION_TABLE} SET version_num = '0001'")
+    old = newest.execute("check-overdue-invoices")
+    assert (old.exit_code, "db init" in old.error.hint) == (78, True)  # type: ignore[union-attr]
+    dry = newest.execute("check-overdue-invoices", dry_run=True)
+    assert (dry.exit_code, dry.result["notifications"]) == (0, 1)
+    before = newest.dump()
+    done = newest.run("db", "init")
+    assert (done.returncode, "were upgraded" in done.stdout) == (0, True)
+    after = newest.dump()
+    assert {name: rows for name, rows in after.items() if name not in ("kibray_ops_alert", VERSION_TABLE)} == {
+        name: rows for name, rows in before.items() if name != VERSION_TABLE
+    }
+    assert newest.execute("check-overdue-invoices").result["notifications"] == 1
+
+
 # ---- standalone
 
 
@@ -228,7 +248,11 @@ def test_a_database_without_kibrays_tables(bare: World, tmp_path: Path) -> None:
 
 def test_a_role_with_the_printed_grants_can_do_everything_and_read_no_secret(pg_world: World) -> None:
     role, good = f"ops_{os.getpid()}", pg_world.url
+    pg_world.office()
     pg_world.entry(pg_world.employee(), "2025-11-17", "8.00")
+    for due in ("2025-11-01", "2026-11-01"):
+        pg_world.invoice(due, "OVERDUE", due)
+        pg_world.invoice(f"{due} sent", "SENT", due, paid="100.00" if due > "2026" else "0")
     pg_world.sql(f'CREATE ROLE "{role}" LOGIN')
     printed = pg_world.run("db", "grants", role).stdout
     with pg_world.connect() as connection:
@@ -239,9 +263,12 @@ def test_a_role_with_the_printed_grants_can_do_everything_and_read_no_secret(pg_
             ("generate-weekly-payroll", {}),
             ("generate-weekly-payroll", {"refresh": True}),
             ("discard-weekly-payroll", {}),
+            ("update-invoice-statuses", {"reopen": True}),
+            ("check-overdue-invoices", {}),
         ):
             report = pg_world.execute(job, **options)
             assert report.exit_code == 0, report.error
+        assert pg_world.run("invoices", "aging").returncode == 0
         for secret in ("password FROM auth_user", "social_security_number FROM core_employee"):
             with pytest.raises(Exception, match="permission denied"):
                 pg_world.sql(f"SELECT {secret}")

@@ -258,7 +258,7 @@ class World:
     def invoice(
         self, number: str, status: str, due: str | None, total: str = "100.00", paid: str = "0.00", **columns: Any
     ) -> int:
-        """Add an invoice to the only project, which is made where it is missing."""
+        """Add an invoice, to the first project unless another is given; it is made where there is none."""
         projects = self.sql("SELECT min(id) AS id FROM core_project")
         project = columns.pop("project_id", None) or projects[0]["id"] or self.project()
         return self.add(

@@ -15,7 +15,7 @@ from kibray_ops.cli.jobs import JobGroup
 
 GROUPS = {
     "payroll": "Weekly payroll.",
-    "invoices": "Invoice status and overdue notices.",
+    "invoices": "Invoice status, overdue notices, ageing.",
     "notifications": "Delivery and archive of notifications.",
     "weather": "Forecasts for every job site.",
     "plans": "Daily plans.",

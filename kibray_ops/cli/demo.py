@@ -1,4 +1,4 @@
-"""kibray-ops demo: a contractor's office in one file, with last week's payroll."""
+"""kibray-ops demo: a contractor's office in one file, with last week's payroll and what clients owe."""
 
 import os
 import shlex
@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 
 ZONE = "America/Denver"
 """Where the demo's contractor works; used when the machine does not tell its own zone."""
-SHOWN = tuple(
-    next(job for job in registry.JOBS if job.name == name)
-    for name in ("generate-weekly-payroll", "check-overdue-invoices")
-)
+_JOBS = {job.name: job for job in registry.JOBS}
+SHOWN = (_JOBS["generate-weekly-payroll"], _JOBS["check-overdue-invoices"])
 WORTH_TRYING = (
     ("payroll generate --week --dry-run", "the report again; nothing is written"),
     ("payroll generate --week --csv payroll.csv", "for a spreadsheet"),

@@ -58,7 +58,7 @@ def prepare(path: Path | None, *, as_json: bool, database_url: str) -> Sheet | N
     if _is_database(path, database_url):
         raise UsageError(f"{path} is a database; the CSV file would replace it.", hint="Name another file.")
     if sheet.is_stdout and as_json:
-        raise UsageError("--json and --csv - both want stdout.", hint="Name a file: --csv payroll.csv.")
+        raise UsageError("--json and --csv - both want stdout.", hint="Name a file: --csv FILE.")
     if not sheet.is_stdout and (path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK)):
         raise UsageError(
             f"The CSV file {path} cannot be written.", hint="Name a file in a directory that you may write."

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from kibray_ops.reports.invoices_ageing import Ageing
 
 BY = ("project", "client", "invoice")
+"""What `reports/invoices_ageing.py` can group by; it is not imported for a --help."""
 
 
 def aging(
-    by: Annotated[str, typer.Option("--by", metavar="GROUP", help="A line for each project, client or invoice.")] = BY[
-        0
-    ],
+    by: Annotated[
+        str, typer.Option("--by", metavar="GROUP", help="A line for each project, client or invoice.")
+    ] = "project",
     as_of: Annotated[
         str | None, typer.Option("--as-of", metavar="DATE", help="Count the days to this date; balances are today's.")
     ] = None,
@@ -38,19 +39,17 @@ def aging(
     sheet = export.prepare(csv, as_json=as_json, database_url=found.database_url)
     told = read(found, by=by, as_of=as_of)
     if sheet is not None:
-        from kibray_ops.cli.views.invoices_ageing import csv_columns, csv_rows
+        from kibray_ops.cli.views.invoices_ageing import csv_columns, lines
 
         try:
-            sheet.write(csv_columns(told), csv_rows(told))
+            sheet.write(csv_columns(told), lines(told))
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise KibrayOpsError(
-                f"The CSV file could not be written: {error.strerror}.", hint="Name another file."
-            ) from error
+            raise KibrayOpsError(f"The CSV file: {error.strerror}.", hint="Name another file.") from error
     if as_json:
         report = {"schema": 1, "report": "invoices-aging", "as_of": told.as_of, "by": told.by, "balances": "present"}
-        problems = [problem.as_dict() for problem in told.problems]
+        problems = render.as_dicts(told.problems, found)
         render.print_json({**report, "result": told.result, "rows": told.rows, "problems": problems})
     elif sheet is None or not sheet.is_stdout:
         from kibray_ops.cli.views.invoices_ageing import show
@@ -58,7 +57,7 @@ def aging(
         show(told, render.console(), is_dated=as_of is not None)
 
 
-def read(found: settings.Settings, *, by: str = BY[0], as_of: str | None = None) -> "Ageing":
+def read(found: settings.Settings, *, by: str = "project", as_of: str | None = None) -> "Ageing":
     """Return the report as the database has it now."""
     from kibray_ops.catalog import read_catalog
     from kibray_ops.database import Database, translated

@@ -110,9 +110,14 @@ def envelope(told: "Report", found: settings.Settings) -> dict[str, Any]:
         "finished_at": told.finished_at,
         "result": told.result,
         "rows": told.rows,
-        "problems": [{**p.as_dict(), "message": found.redact(p.message)} for p in told.problems],
+        "problems": as_dicts(told.problems, found),
         "error": None if told.error is None else _error(told.error, found),
     }
+
+
+def as_dicts(problems: "list[Problem]", found: settings.Settings) -> list[dict[str, Any]]:
+    """Return problems as they are printed as JSON."""
+    return [{**problem.as_dict(), "message": found.redact(problem.message)} for problem in problems]
 
 
 def _unbegun(arguments: list[str], error: errors.KibrayOpsError) -> "Report":

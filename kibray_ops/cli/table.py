@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 ROOMY = 120
 """Columns of the terminal from which cells stand two apart."""
+MOST_LINES = 100
+"""Lines of a table that somebody still reads."""
 NARROWEST = 8
 """Columns below which no text is cut."""
 
@@ -67,7 +69,7 @@ def print_table(
     gap = "  " if width >= ROOMY else " "
     widths = [max(map(cell_len, cells)) for cells in zip(heads, totals, *lines, strict=True)]
     yielding = [number for number, column in enumerate(shown) if column.may_be_cut]
-    while sum(widths) + len(gap) * (len(widths) - 1) > width:
+    while yielding and sum(widths) + len(gap) * (len(widths) - 1) > width:
         widest = max(yielding, key=lambda number: widths[number])
         if widths[widest] <= NARROWEST:
             break
@@ -94,3 +96,5 @@ def print_table(
     out.out("\n".join((rule, *printed, rule)), highlight=False)
     if any(totals):
         out.print(line(totals), style="bold", markup=False, soft_wrap=True)
+    if most is not None and len(rows) > most:
+        out.print(f"The totals include {len(rows) - most:,} more lines; --csv FILE lists them all.", soft_wrap=True)

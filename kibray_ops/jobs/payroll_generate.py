@@ -13,7 +13,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
 from kibray_ops import alerts, payroll, paysheet, timesheet
-from kibray_ops.alerts import Notice, Plan, Topic
+from kibray_ops.alerts import Notice, Recipient, Topic
 from kibray_ops.bulk import insert_all
 from kibray_ops.catalog import ONE, table_of
 from kibray_ops.database import hold_together
@@ -32,9 +32,10 @@ TOPIC: Topic[PayrollReady] = Topic(
     kind="payroll_ready",
     notification_type="alert",
     related_object_type="payroll_period",
-    link="/payroll/week/",
     one=lambda texts, payroll: texts.payroll_ready(payroll),
 )
+RECORDED = ("created", "exists", "refreshed")
+"""What becomes of those who have a record in the end."""
 
 
 def generate(
@@ -76,10 +77,11 @@ def generate(
             _create(run, workweek, period, created)
         _refresh(run, [sheet for sheet in sheets if sheet.action == "refreshed"])
         _write_findings(run, period, sheets)
-    planned, missing = _ready_for_review(run, workweek, period, sheets)
+    outcome = _outcome(workweek, period, sheets)
+    people, missing = alerts.office(run, "payroll") if _is_ready(period, outcome) else ((), [])
+    planned = alerts.plan(run, TOPIC, [_notice(workweek, period, outcome, people)])
     if not run.dry_run:
         alerts.tell(run, planned)
-    outcome = _outcome(workweek, period, sheets)
     outcome.result |= planned.counts()
     outcome.problems += missing
     return outcome
@@ -132,7 +134,7 @@ def _make_period(run: Run, week: Week, status: str) -> None:
     """Insert the week's period, unless the application does so at the same moment."""
     first_admin = (
         select(col(User.id))
-        .where(col(User.is_active), alerts.admins())
+        .where(col(User.is_active), alerts.is_admin())
         .order_by(col(User.id))
         .limit(1)
         .scalar_subquery()
@@ -338,29 +340,27 @@ def _is_ours(error: Any, checked: set[int]) -> bool:
     return isinstance(employee, int) and employee in checked
 
 
-def _ready_for_review(
-    run: Run, week: Week, period: Period, sheets: Sequence[Sheet]
-) -> tuple[Plan[PayrollReady], list[Problem]]:
-    """Return who is to hear that the week's payroll is ready, once per period, and who is missing among them."""
-    paid = [sheet for sheet in sheets if sheet.record is not None or sheet.action == "created"]
-    if period.is_closed or not paid:
-        return Plan.of_nothing(TOPIC), []
-    rows = [sheet.row() for sheet in paid]
-    flagged = [(sheet.name, flags[0]) for sheet in sheets if sheet.action != "none" and (flags := sheet.flags())]
-    gravest = sorted(flagged, key=lambda pair: paysheet.FLAGS.index(pair[1]))
-    counts = Counter(flag for sheet in sheets if sheet.action != "none" for flag in sheet.flags())
+def _is_ready(period: Period, outcome: Outcome) -> bool:
+    """Tell whether there is something that waits for review."""
+    return not period.is_closed and any(row["action"] in RECORDED for row in outcome.rows)
+
+
+def _notice(week: Week, period: Period, outcome: Outcome, people: tuple[Recipient, ...]) -> Notice[PayrollReady]:
+    """Return what the office is to hear of the week, once per period; one that is still to be made has no id."""
+    flagged = sorted(
+        ((row["employee"], row["flags"][0]) for row in outcome.rows if row["flags"]),
+        key=lambda pair: paysheet.FLAGS.index(pair[1]),
+    )
+    flags = Counter(flag for row in outcome.rows for flag in row["flags"])
     ready = PayrollReady(
         week=week,
-        records=len(paid),
-        hours=sum((row["total_hours"] for row in rows), ZERO),
-        gross=sum((row["gross_pay"] for row in rows), ZERO),
-        flagged=gravest,
-        counts=[(flag, counts[flag]) for flag in paysheet.FLAGS if counts[flag]],
+        records=sum(row["action"] in RECORDED and "not_paid" not in row["flags"] for row in outcome.rows),
+        hours=outcome.result["total_hours"],
+        gross=outcome.result["gross_pay"],
+        flagged=flagged,
+        counts=[(flag, flags[flag]) for flag in paysheet.FLAGS if flag in flags],
     )
-    link = f"{TOPIC.link}?week_start={week.start}"
-    people, missing = alerts.office(run, "payroll")
-    # A period that is still to be made has no id; nobody has heard of it.
-    return alerts.plan(run, TOPIC, [Notice(period.id or 0, week.start, ready, link)], people), missing
+    return Notice(people, period.id or 0, week.start, ready, f"/payroll/week/?week_start={week.start}")
 
 
 def _outcome(week: Week, period: Period, sheets: Sequence[Sheet]) -> Outcome:

@@ -1,72 +1,48 @@
 """The texts that people get, in their language: one module for each, with the same functions.
 
-The functions take plain values and return a title and a body; `texts` picks the module.
+`texts` picks the module; its functions return a title of one line and a body.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
 from typing import Protocol
 
 from kibray_ops.payroll import Week
+from kibray_ops.receivables import Receivable
 
-TITLE_LENGTH = 200
-"""Characters that `core_notification.title` holds."""
 NAMED = 5
 """How many items a text names before it only counts them."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """What one person reads: a title of one line, and a body."""
+    """What one person reads. Names stand last in the title, so that what is cut off a long one is no number."""
 
     title: str
     body: str
 
-    def __post_init__(self) -> None:
-        # Names come last in a title, so that a long one is cut, never a number.
-        if len(self.title) > TITLE_LENGTH:
-            object.__setattr__(self, "title", f"{self.title[: TITLE_LENGTH - 1].rstrip()}…")
-
-
-@dataclass(frozen=True)
-class OverdueInvoice:
-    """What a text tells of an invoice that is past due."""
-
-    number: str
-    project: str
-    client: str
-    due: date
-    days: int
-    balance: Decimal
-
-    @property
-    def whose(self) -> str:
-        """Return the project, and its client where there is one."""
-        return f"{self.project}, {self.client}" if self.client else self.project
-
 
 @dataclass(frozen=True)
 class PayrollReady:
-    """What a text tells of a week's payroll that waits for review."""
+    """What there is to tell of a week's payroll that waits for review; amounts in dollars."""
 
     week: Week
     records: int
     hours: Decimal
     gross: Decimal
     flagged: Sequence[tuple[str, str]]
-    """Who should be looked at, and the gravest flag of each."""
+    """Who should be looked at, and the gravest flag of each; the gravest first."""
     counts: Sequence[tuple[str, int]]
-    """How many have each flag."""
+    """How many people have each flag."""
 
 
 class Texts(Protocol):
     """The texts in one language."""
 
-    def overdue_invoice(self, invoice: OverdueInvoice) -> Message: ...
+    def overdue_invoice(self, invoice: Receivable) -> Message: ...
 
-    def overdue_invoices(self, count: int, balance: Decimal, first: Sequence[OverdueInvoice]) -> Message: ...
+    def overdue_invoices(self, invoices: Sequence[Receivable]) -> Message: ...
 
     def payroll_ready(self, payroll: PayrollReady) -> Message: ...
 
@@ -78,8 +54,8 @@ def texts(language: str | None) -> Texts:
     return es if language == "es" else en
 
 
-def money(amount: Decimal) -> str:
-    """Return an amount of dollars, as both languages write it in the United States."""
+def dollars(amount: Decimal) -> str:
+    """Return an amount as both languages write it in the United States."""
     return f"-${-amount:,.2f}" if amount < 0 else f"${amount:,.2f}"
 
 

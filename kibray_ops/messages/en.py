@@ -1,10 +1,11 @@
 """Texts in English."""
 
 from collections.abc import Sequence
-from decimal import Decimal
 
-from kibray_ops.messages import NAMED, Message, OverdueInvoice, PayrollReady, listed, money
+from kibray_ops import receivables
+from kibray_ops.messages import NAMED, Message, PayrollReady, dollars, listed
 from kibray_ops.payroll import trimmed
+from kibray_ops.receivables import Receivable
 
 FLAGS = {
     "not_paid": "NOT PAID",
@@ -30,18 +31,19 @@ FLAGS = {
 """Flag of a payroll line → its words."""
 
 
-def overdue_invoice(invoice: OverdueInvoice) -> Message:
+def overdue_invoice(invoice: Receivable) -> Message:
+    days, owed = _days(invoice.days_past_due), dollars(invoice.balance)
     return Message(
-        f"Invoice {invoice.number} is {_days(invoice.days)} overdue: {money(invoice.balance)}, {invoice.project}",
-        f"{money(invoice.balance)} of invoice {invoice.number} ({invoice.whose}) has been due since {invoice.due}, "
-        f"{_days(invoice.days)} ago.",
+        f"Invoice {invoice.number} is {days} overdue: {owed}, {invoice.project}",
+        f"{owed} of invoice {invoice.number} ({invoice.whose}) has been due since {invoice.due_date}, {days} ago.",
     )
 
 
-def overdue_invoices(count: int, balance: Decimal, first: Sequence[OverdueInvoice]) -> Message:
-    items = [f"{i.number}: {money(i.balance)}, {_days(i.days)}, {i.whose}" for i in first]
+def overdue_invoices(invoices: Sequence[Receivable]) -> Message:
+    count, balance = len(invoices), receivables.balance(invoices)
+    items = [f"{i.number}: {dollars(i.balance)}, {_days(i.days_past_due)}, {i.whose}" for i in invoices[:NAMED]]
     return Message(
-        f"{count} invoices are overdue: {money(balance)}",
+        f"{count} invoices are overdue: {dollars(balance)}",
         "Those that are new, or overdue for a good while longer than when you last heard of them; "
         "the most urgent first:\n" + listed(items, count, "and {count} more."),
     )
@@ -49,12 +51,12 @@ def overdue_invoices(count: int, balance: Decimal, first: Sequence[OverdueInvoic
 
 def payroll_ready(payroll: PayrollReady) -> Message:
     records = f"{payroll.records} {'record' if payroll.records == 1 else 'records'}"
-    body = f"{records}, {trimmed(payroll.hours)} hours, {money(payroll.gross)} gross."
+    body = f"{records}, {trimmed(payroll.hours)} hours, {dollars(payroll.gross)} gross."
     if payroll.flagged:
         counted = ", ".join(f"{count} × {FLAGS[flag]}" for flag, count in payroll.counts)
         items = [f"{name}: {FLAGS[flag]}" for name, flag in payroll.flagged[:NAMED]]
         body += f"\nPlease check: {counted}.\n" + listed(items, len(payroll.flagged), "and {count} more people.")
-    return Message(f"The payroll for {payroll.week} is ready for review: {money(payroll.gross)}", body)
+    return Message(f"The payroll for {payroll.week} is ready for review: {dollars(payroll.gross)}", body)
 
 
 def _days(count: int) -> str:

@@ -1,10 +1,11 @@
 """Texts in Spanish."""
 
 from collections.abc import Sequence
-from decimal import Decimal
 
-from kibray_ops.messages import NAMED, Message, OverdueInvoice, PayrollReady, listed, money
+from kibray_ops import receivables
+from kibray_ops.messages import NAMED, Message, PayrollReady, dollars, listed
 from kibray_ops.payroll import trimmed
+from kibray_ops.receivables import Receivable
 
 FLAGS = {
     "not_paid": "SIN PAGAR",
@@ -30,19 +31,19 @@ FLAGS = {
 """Flag of a payroll line → its words."""
 
 
-def overdue_invoice(invoice: OverdueInvoice) -> Message:
+def overdue_invoice(invoice: Receivable) -> Message:
+    days, owed = _days(invoice.days_past_due), dollars(invoice.balance)
     return Message(
-        f"La factura {invoice.number} tiene {_days(invoice.days)} de vencida: {money(invoice.balance)}, "
-        f"{invoice.project}",
-        f"De la factura {invoice.number} ({invoice.whose}) se deben {money(invoice.balance)}; "
-        f"venció el {invoice.due}, hace {_days(invoice.days)}.",
+        f"La factura {invoice.number} tiene {days} de vencida: {owed}, {invoice.project}",
+        f"De la factura {invoice.number} ({invoice.whose}) se deben {owed}; venció el {invoice.due_date}, hace {days}.",
     )
 
 
-def overdue_invoices(count: int, balance: Decimal, first: Sequence[OverdueInvoice]) -> Message:
-    items = [f"{i.number}: {money(i.balance)}, {_days(i.days)}, {i.whose}" for i in first]
+def overdue_invoices(invoices: Sequence[Receivable]) -> Message:
+    count, balance = len(invoices), receivables.balance(invoices)
+    items = [f"{i.number}: {dollars(i.balance)}, {_days(i.days_past_due)}, {i.whose}" for i in invoices[:NAMED]]
     return Message(
-        f"{count} facturas están vencidas: {money(balance)}",
+        f"{count} facturas están vencidas: {dollars(balance)}",
         "Las nuevas, y las que llevan bastante más tiempo vencidas que en el último aviso; "
         "las más urgentes primero:\n" + listed(items, count, "y {count} más."),
     )
@@ -50,12 +51,12 @@ def overdue_invoices(count: int, balance: Decimal, first: Sequence[OverdueInvoic
 
 def payroll_ready(payroll: PayrollReady) -> Message:
     records = f"{payroll.records} {'registro' if payroll.records == 1 else 'registros'}"
-    body = f"{records}, {trimmed(payroll.hours)} horas, {money(payroll.gross)} brutos."
+    body = f"{records}, {trimmed(payroll.hours)} horas, {dollars(payroll.gross)} brutos."
     if payroll.flagged:
         counted = ", ".join(f"{count} × {FLAGS[flag]}" for flag, count in payroll.counts)
         items = [f"{name}: {FLAGS[flag]}" for name, flag in payroll.flagged[:NAMED]]
         body += f"\nPor favor revise: {counted}.\n" + listed(items, len(payroll.flagged), "y {count} personas más.")
-    return Message(f"La nómina del {payroll.week} está lista para revisión: {money(payroll.gross)}", body)
+    return Message(f"La nómina del {payroll.week} está lista para revisión: {dollars(payroll.gross)}", body)
 
 
 def _days(count: int) -> str:

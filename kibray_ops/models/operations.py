@@ -8,9 +8,9 @@ from sqlmodel import Field, SQLModel
 
 from kibray_ops.models.types import BigKey, Document, Moment
 
-HEAD = "0002"
-"""The revision that this version of the program works with."""
 KNOWN_REVISIONS = ("0001", "0002")
+HEAD = KNOWN_REVISIONS[-1]
+"""The revision that this version of the program works with."""
 VERSION_TABLE = "kibray_ops_alembic_version"
 
 RUNNING, SUCCEEDED, PARTIAL = "running", "succeeded", "partial"
@@ -87,7 +87,8 @@ class AlertRecord(Operations, table=True):
     """The ledger of who was told what: nobody is told the same thing twice.
 
     The subject is a row of Kibray's and a date: an invoice and its due date, a payroll period and its Monday. Whoever
-    was told of a stage needs not be told of a lower one. The primary key is in the order of that question.
+    was told of a stage need not be told of a lower one. The primary key is in the order of that question. A row may go
+    only when its subject can be told of no more: if age alone decided, long overdue invoices would be told anew.
     """
 
     __tablename__ = "kibray_ops_alert"

@@ -1,6 +1,6 @@
 """The ageing of receivables: who owes what for how long."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -11,7 +11,8 @@ from sqlalchemy import Connection, or_
 from kibray_ops import receivables
 from kibray_ops.catalog import Catalog
 from kibray_ops.errors import KibrayOpsError
-from kibray_ops.job import WARNING, Problem
+from kibray_ops.job import Problem
+from kibray_ops.payroll import ZERO
 from kibray_ops.receivables import BUCKETS, Receivable
 
 GROUPS: dict[str, Callable[[Receivable], Any]] = {
@@ -41,8 +42,11 @@ def ageing(connection: Connection, catalog: Catalog, as_of: date, *, by: str = "
     The date moves the ages only: balances are those of this moment. Retention stands beside and is not subtracted, and
     so does credit. Raises KibrayOpsError when the buckets do not come to the sum that the database adds up itself.
     """
-    concerned = or_(receivables.is_outstanding(), *(condition for condition, _ in receivables.ODDITIES.values()))
-    found, more = receivables.read(connection, catalog, as_of, concerned, receivables.outstanding())
+    concerned = or_(receivables.is_outstanding(), receivables.is_odd(), receivables.is_no_longer_past_due(as_of))
+    # The database's own sum comes with the same statement: a payment between two would make them differ.
+    statement = receivables.invoices(catalog, as_of, concerned).add_columns(receivables.outstanding())
+    read = connection.execute(statement).all()
+    found = receivables.receivables(read, as_of)
     groups: dict[Any, list[Receivable]] = {}
     for invoice in found:
         if invoice.balance or invoice.credit:
@@ -56,8 +60,8 @@ def ageing(connection: Connection, catalog: Catalog, as_of: date, *, by: str = "
         "buckets": {name: _sum(row["buckets"][name] for row in rows) for name in BUCKETS},
         "priority": _sum(row["priority"] for row in rows),
     }
-    _assert_sum(result, Decimal(more[0] if more else 0) / 100)
-    return Ageing(as_of, by, result, rows, _problems(found))
+    _assert_sum(result, Decimal(read[0].outstanding if read else 0) / 100)
+    return Ageing(as_of, by, result, rows, receivables.problems(found))
 
 
 def _assert_sum(result: dict[str, Any], outstanding: Decimal) -> None:
@@ -76,14 +80,11 @@ def _row(invoices: Sequence[Receivable], by: str) -> dict[str, Any]:
         names |= {"project_id": first.project_id, "project": first.project}
     if by == "invoice":
         names |= {"invoice_id": first.id, "invoice": first.number, "due_date": first.due_date, "status": first.status}
-    buckets = dict.fromkeys(BUCKETS, Decimal(0))
-    for invoice in invoices:
-        buckets[invoice.bucket] += invoice.balance
     return {
         **names,
         "invoices": sum(bool(invoice.balance) for invoice in invoices),
-        "buckets": buckets,
-        "outstanding": _sum(invoice.balance for invoice in invoices),
+        "buckets": receivables.by_bucket(invoices),
+        "outstanding": receivables.balance(invoices),
         "retention": _sum(invoice.retention for invoice in invoices if invoice.balance),
         "credit": _sum(invoice.credit for invoice in invoices),
         "days_past_due": max(invoice.days_past_due for invoice in invoices),
@@ -102,16 +103,5 @@ def _reason(invoice: Receivable) -> dict[str, Any]:
     }
 
 
-def _problems(found: Sequence[Receivable]) -> list[Problem]:
-    problems = receivables.problems(found)
-    stale = [invoice for invoice in found if invoice.status == receivables.OVERDUE and not invoice.is_past_due]
-    problems += [
-        Problem(WARNING, "no_longer_past_due", invoice.number, "says OVERDUE but is not past due")
-        for invoice in stale
-        if invoice.balance
-    ]
-    return problems
-
-
-def _sum(amounts: Any) -> Decimal:
-    return sum(amounts, Decimal(0))
+def _sum(amounts: Iterable[Decimal]) -> Decimal:
+    return sum(amounts, ZERO)

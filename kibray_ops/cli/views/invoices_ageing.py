@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from kibray_ops.cli.render import counted, show_problems
-from kibray_ops.cli.table import Column, money, print_table, summed
+from kibray_ops.cli.table import MOST_LINES, Column, money, print_table, summed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,8 +19,6 @@ LEVELS = "▁▂▃▄▅▆▇█"
 EIGHTHS = " ▏▎▍▌▋▊▉"
 LONGEST_BAR = 40
 INDENT = "    "
-MOST_LINES = 100
-"""Lines that somebody still reads; the totals count all, and --csv lists all."""
 
 
 def show(told: "Ageing", out: "Console", *, is_dated: bool = False) -> None:
@@ -32,29 +30,25 @@ def show(told: "Ageing", out: "Console", *, is_dated: bool = False) -> None:
     _show_buckets(result, out)
     if told.rows:
         out.print()
-        rows = [{**row, **row["buckets"]} for row in told.rows]
-        print_table(out, _columns(told.by), rows, below=_reasons, most=MOST_LINES)
-        if len(rows) > MOST_LINES:
-            out.print(f"The totals include {len(rows) - MOST_LINES} more lines; --csv FILE lists them.")
+        print_table(out, _columns(told.by), lines(told), below=_reasons, most=MOST_LINES)
         out.print("\n[dim]The most urgent first: balance × days past due, added up. Retention is part of the total.[/]")
     show_problems(told.problems, out)
 
 
 def _show_buckets(result: dict[str, Any], out: "Console") -> None:
     total, amounts = result["outstanding"], result["buckets"]
-    beside = {"Retention": result["retention"], "Credit": result["credit"]}
-    width = max(len(money(amount)) for amount in (*amounts.values(), *beside.values()))
+    beside = (
+        ("Retention", result["retention"], "held back by clients, part of the above"),
+        ("Credit", result["credit"], "paid too much, not subtracted"),
+    )
+    width = max(len(money(amount)) for amount in (*amounts.values(), result["retention"], result["credit"]))
     longest = min(LONGEST_BAR, max(out.width - width - 22, 4))
     for name, amount in amounts.items():
-        days = "" if name == "current" else " days"
+        title = BUCKETS[name] if name == "current" else f"{BUCKETS[name]} days"
         share = amount / total if total else Decimal(0)
-        bar = _bar(share, longest)
-        out.print(f"{BUCKETS[name] + days:<13}{money(amount):>{width}} {share:>4.0%}  [{STYLES[name]}]{bar}[/]")
-    for title, amount in beside.items():
+        out.print(f"{title:<13}{money(amount):>{width}} {share:>4.0%}  [{STYLES[name]}]{_bar(share, longest)}[/]")
+    for title, amount, words in beside:
         if amount:
-            words = (
-                "held back by clients, part of the above" if title == "Retention" else "paid too much, not subtracted"
-            )
             out.print(f"[dim]{title:<13}{money(amount):>{width}}       {words}[/]", soft_wrap=True)
 
 
@@ -64,11 +58,8 @@ def _bar(share: Decimal, longest: int) -> str:
 
 
 def _columns(by: str) -> Sequence[Column]:
-    name = Column(
-        by.capitalize(), lambda row: row[by], lambda _: "Total", is_text=True, may_be_cut=True
-    )  # fmt: skip
     return (
-        name,
+        Column(by.capitalize(), lambda row: row[by], lambda _: "Total", is_text=True, may_be_cut=True),
         *(summed(title, bucket, _amount, 70) for bucket, title in BUCKETS.items()),
         summed("Total", "outstanding"),
         summed("Retention", "retention", _amount, 50),
@@ -119,6 +110,6 @@ def csv_columns(told: "Ageing") -> dict[str, str]:
     return {**names, **BUCKETS, **figures, **rest}
 
 
-def csv_rows(told: "Ageing") -> list[dict[str, Any]]:
-    """Return the lines of the CSV file."""
+def lines(told: "Ageing") -> list[dict[str, Any]]:
+    """Return the lines of the table and of the CSV file, each bucket a column."""
     return [{**row, **row["buckets"]} for row in told.rows]

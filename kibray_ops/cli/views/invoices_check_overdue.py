@@ -1,55 +1,27 @@
 """Overdue invoices, the most urgent first, and who is told of them."""
 
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kibray_ops.cli.render import counted, heading, show_problems
-from kibray_ops.cli.table import Column, money, print_table, summed
+from kibray_ops.cli.table import MOST_LINES, Column, money, print_table, summed
+from kibray_ops.cli.views import receivables
+from kibray_ops.cli.views.receivables import BALANCE, DAYS, DUE, INVOICE, PROJECT, STATUS
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from kibray_ops.report import Report
 
-MOST_LINES = 100
-"""Lines of a table that somebody still reads; the totals count all, and --csv lists all."""
-CSV_COLUMNS = {
-    "invoice_id": "Invoice ID",
-    "invoice": "Invoice",
-    "project": "Project",
-    "client": "Client",
-    "due_date": "Due",
-    "days_past_due": "Days past due",
-    "bucket": "Bucket",
-    "total_amount": "Total",
-    "amount_paid": "Paid",
-    "balance": "Balance",
-    "priority": "Priority",
-    "status": "Status",
-    "new_status": "New status",
-    "stage": "Stage",
-    "told_to": "Told to",
-    "flags": "Flags",
-}
-
-
-def status(row: dict[str, Any]) -> str:
-    """Return an invoice's state, and what it changes to."""
-    return f"{row['status']} → {row['new_status']}" if row["new_status"] else row["status"]
-
-
-INVOICE = Column("Invoice", lambda row: row["invoice"], lambda _: "Total", is_text=True, may_be_cut=True)
-PROJECT = Column("Project", lambda row: row["project"], is_text=True, may_be_cut=True)
-STATUS = Column("Status", status, is_text=True)
+CSV_COLUMNS = {**receivables.CSV_COLUMNS, "stage": "Stage", "told_to": "Told to"}
 COLUMNS = (
     INVOICE,
     PROJECT,
-    Column("Due", lambda row: f"{row['due_date']}", least_width=90),
-    Column("Days", lambda row: str(row["days_past_due"])),
-    summed("Balance", "balance"),
-    summed("Priority", "priority", lambda value: f"{value:,.0f}", 90),
+    DUE,
+    DAYS,
+    BALANCE,
+    summed("Priority", "priority", lambda value: f"{value:,.0f}", 80),
     STATUS,
-    Column("Told", lambda row: str(row["told_to"] or ""), least_width=60),
+    Column("Told", lambda row: str(row["told_to"] or ""), least_width=70),
 )
 
 
@@ -58,30 +30,26 @@ def show(told: "Report", out: "Console") -> None:
     result = told.result
     overdue = [row for row in told.rows if row["told_to"] is not None]
     out.print(heading(told, f"Overdue invoices on {result['date']}"))
-    out.print(f"{counted(len(overdue), 'invoice')} past due, {money(result['balance'])} in all. {_told(told)}")
+    out.print(f"{counted(len(overdue), 'invoice')} past due, {money(result['balance'])} in all.")
+    out.print(_done(told))
     if overdue:
-        ages = ", ".join(f"{name} days {money(total)}" for name, total in result["buckets"].items() if total)
-        out.print(f"By days past due: {ages}.\n")
+        ages = "  ".join(f"{name} days {money(total)}" for name, total in result["buckets"].items() if total)
+        out.print(f"[dim]{ages}[/]\n")
         print_table(out, COLUMNS, overdue, most=MOST_LINES)
-        show_rest(overdue, out)
         out.print("\n[dim]Priority: balance × days past due. Told: how many people hear of it now.[/]")
     show_problems(told.problems, out)
 
 
-def show_rest(rows: list[dict[str, Any]], out: "Console") -> None:
-    """Tell how many lines were left out."""
-    if len(rows) > MOST_LINES:
-        left = sum((row["balance"] for row in rows[MOST_LINES:]), Decimal(0))
-        out.print(f"The totals include {len(rows) - MOST_LINES} more invoices, {money(left)}; --csv FILE lists them.")
-
-
-def _told(told: "Report") -> str:
+def _done(told: "Report") -> str:
     result = told.result
-    verb = "would be" if told.dry_run else "were" if result["updated"] != 1 else "was"
-    marked = f"{result['updated']} {verb} marked OVERDUE"
+    verb = "would be" if told.dry_run else "was" if result["updated"] == 1 else "were"
+    marked = f"{result['updated']:,} {verb} marked OVERDUE"
     if not result["notifications"]:
-        return f"{marked}; nobody has anything new to hear."
+        return f"{marked}; nobody {'would be' if told.dry_run else 'was'} told anything new."
     written = counted(result["notifications"], "notification")
-    summaries = f" ({counted(result['summaries'], 'summary', 'summaries')})" if result["summaries"] else ""
+    if result["summaries"]:
+        written += (
+            f", {'all' if result['summaries'] == result['notifications'] else result['summaries']} of them summaries"
+        )
     people = counted(result["recipients"], "person", "people")
-    return f"{marked}; {people} {'would get' if told.dry_run else 'got'} {written}{summaries}."
+    return f"{marked}; {people} {'would get' if told.dry_run else 'got'} {written}."

@@ -7,7 +7,6 @@ from kibray_ops.cli.render import counted, heading, show_problems
 from kibray_ops.cli.table import Column, money, print_table, summed
 from kibray_ops.messages import en
 from kibray_ops.payroll import trimmed
-from kibray_ops.paysheet import FLAGS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,33 +28,12 @@ CSV_COLUMNS = {
     "action": "Record",
     "record_id": "Record ID",
 }
-CODES = dict(
-    zip(
-        FLAGS,
-        (
-            "XX",
-            "OP",
-            "OV",
-            "NG",
-            "24",
-            "ZL",
-            "NH",
-            "CC",
-            "MR",
-            "R0",
-            "LM",
-            "HC",
-            "DR",
-            "NP",
-            "PP",
-            "PH",
-            "IN",
-            "-",
-            "MD",
-        ),
-        strict=True,
-    )
-)
+CODES = {
+    "not_paid": "XX", "open_entry": "OP", "overlap": "OV", "negative_hours": "NG", "over_24_hours": "24",
+    "zero_length": "ZL", "no_hours": "NH", "clock_change": "CC", "mixed_rates": "MR", "no_rate": "R0",
+    "low_multiplier": "LM", "hours_changed": "HC", "duplicate_record": "DR", "no_period": "NP", "other_period": "PP",
+    "no_project_hours": "PH", "inactive": "IN", "zero_hours": "-", "missing_days": "MD",
+}  # fmt: skip
 """Flag → its code in the table; the words of the legend are those of the messages."""
 
 
