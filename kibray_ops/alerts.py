@@ -206,7 +206,11 @@ def _news(run: Run, topic: Topic[Item], notices: Sequence[Notice[Item]]) -> Sele
     ]
     kinds = (Integer(), BigInteger(), BigInteger(), Date(), Integer())
     told_of = given(run.session, dict(zip(rows[0], kinds, strict=True)), rows)
-    members = [{"audience": key, "id": person.id} for key, people in _audiences(notices).items() for person in people]
+    members = [
+        {"audience": key, "id": person_id}
+        for key, people in _audiences(notices).items()
+        for person_id in {person.id for person in people}  # an admin may be the project's manager too
+    ]
     person = given(run.session, {"audience": BigInteger(), "id": BigInteger()}, members)
     pairs = select(
         told_of.c.number,

@@ -3,11 +3,13 @@
 import time
 from typing import Any
 
-from sqlalchemy import insert, text
+from sqlalchemy import insert, text, true
 from sqlmodel import select
 
+from kibray_ops import alerts
 from kibray_ops.errors import KibrayOpsError
 from kibray_ops.job import FAILURE, Outcome, Problem, Run
+from kibray_ops.messages import Message
 from kibray_ops.models.kibray.people import Group
 from kibray_ops.registry import Job, Kind
 
@@ -108,3 +110,18 @@ def fail_while_reading(run: Run, by: str = "fault") -> Outcome:
     if by == "ctrl-c":
         raise KeyboardInterrupt
     raise ZeroDivisionError
+
+
+def tell(run: Run, audiences: list[list[int]]) -> Outcome:
+    """Tell of a subject for each audience, numbered from 1."""
+    everybody = alerts.recipients(run, true())
+    topic = alerts.Topic("sample", "alert", "sample", lambda _, number: Message(f"Subject {number}", ""))
+    notices = [
+        alerts.Notice(
+            tuple(everybody[user] for user in audience if user in everybody), number, run.business_date, number, "/"
+        )
+        for number, audience in enumerate(audiences, 1)
+    ]
+    planned = alerts.plan(run, topic, notices)
+    alerts.tell(run, planned)
+    return Outcome(planned.counts())

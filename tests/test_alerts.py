@@ -17,6 +17,7 @@ from kibray_ops.messages import PayrollReady, en, es
 from kibray_ops.payroll import Week
 from kibray_ops.paysheet import FLAGS
 from kibray_ops.report import Report
+from tests.sample_jobs import sample
 from tests.test_payroll_generate import PAYROLL, five_days
 from tests.world import World
 
@@ -225,6 +226,17 @@ def test_killed_at_any_moment_and_run_again(world: World) -> None:
     assert (len(told(world)), len(world.rows("kibray_ops_alert"))) == (1, 200)
 
 
+def test_each_notice_has_recipients_of_its_own(world: World) -> None:
+    """Whoever is two of those who should hear of something hears of it once."""
+    one, two = world.user("one"), world.user("two")
+    gone = world.user("gone", active=False)
+    job = sample("tell")
+    done(world.execute(job, audiences=[[one], [one, two, one], [two, gone], []]))
+    assert sorted(told(world)) == [(one, 1), (one, 2), (two, 2), (two, 3)]
+    done(world.execute(job, audiences=[[one], [one, two], [one], [two]]))
+    assert sorted(told(world)) == [(one, 1), (one, 2), (one, 3), (two, 2), (two, 3), (two, 4)]
+
+
 # ---- thirty days
 
 
@@ -375,12 +387,13 @@ def test_whoever_is_not_paid_counts_in_no_sum(newest: World) -> None:
 
 
 def test_a_period_that_is_closed_or_empty_is_not_ready(newest: World) -> None:
-    newest.office()
-    assert done(newest.execute(PAYROLL)).result["notifications"] == 0
     five_days(newest, newest.employee(), "8.00")
+    done(newest.execute(PAYROLL))  # nobody is there to hear of it yet
+    newest.office()
     newest.sql("UPDATE core_payrollperiod SET status = 'approved'")
-    newest.execute(PAYROLL)
-    assert newest.rows("core_notification") == []
+    assert done(newest.execute(PAYROLL)).result["notifications"] == 0
+    assert done(newest.execute(PAYROLL, at="2025-11-17T07:00")).result["records"] == 1
+    assert len(newest.rows("core_notification")) == 1
 
 
 # ---- texts
