@@ -97,7 +97,9 @@ def test_the_reasons_of_a_priority(newest: World) -> None:
     assert row["priority"] == 100 * 10 + 70 * 20
     assert [tuple(reason.values()) for reason in row["reasons"]] == [("B", D(70), 20, True), ("A", D(100), 10, False)]
     shown = newest.run(*AGING).stdout
-    assert "2,400 = B: 70.00 × 20 days (partly paid) + A: 100.00 × 10 days" in shown
+    assert "2,400 = B: 70.00 × 20 days (partly paid) + A: 100.00 × 10 days\n" in shown
+    newest.environment["COLUMNS"] = "50"
+    assert "2,400 = B: 70.00 × 20 days (partly paid) + …\n" in newest.run(*AGING).stdout
 
 
 def test_the_date_moves_the_ages_and_the_report_says_that_balances_do_not(newest: World) -> None:

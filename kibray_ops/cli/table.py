@@ -52,12 +52,12 @@ def print_table(
     columns: Sequence[Column],
     rows: Sequence[Row],
     *,
-    below: Callable[[Row], str] = lambda _: "",
+    below: Callable[[Row, int], str] = lambda *_: "",
     most: int | None = None,
 ) -> None:
     """Print lines, a rule and the totals, which count all rows also where only the first `most` are shown.
 
-    `below` gives a further line for a row. No word of it wraps.
+    `below` gives a further line for a row and so many columns; nothing wraps.
     """
     from rich.cells import cell_len, set_cell_size
 
@@ -85,7 +85,7 @@ def print_table(
         return gap.join(cell(text, number) for number, text in enumerate(cells)).rstrip()
 
     def body(cells: Sequence[str], row: Row) -> str:
-        more = below(row)
+        more = below(row, width)
         if cell_len(more) > width:
             more = f"{set_cell_size(more, width - 1)}…"
         return f"{line(cells)}\n{more}" if more else line(cells)

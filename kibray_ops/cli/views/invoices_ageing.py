@@ -78,21 +78,21 @@ def _levels(row: dict[str, Any]) -> str:
     return "".join(LEVELS[int(7 * amount / highest)] if amount else "·" for amount in amounts)
 
 
-def _reasons(row: dict[str, Any]) -> str:
-    """Return why a group stands where it stands."""
-    if not row["reasons"]:
+def _reasons(row: dict[str, Any], width: int) -> str:
+    """Return why a group stands where it stands: as many of its most urgent invoices as the line holds."""
+    from rich.cells import cell_len
+
+    said, named = f"{INDENT}{row['priority']:,.0f} =", Decimal(0)
+    for reason in row["reasons"]:
+        partly = " (partly paid)" if reason["partly_paid"] else ""
+        days = counted(reason["days_past_due"], "day")
+        more = f"{' +' if named else ''} {reason['invoice']}: {money(reason['balance'])} × {days}{partly}"
+        if named and cell_len(said + more) > width - len(" + …"):
+            break
+        said, named = said + more, named + reason["balance"] * reason["days_past_due"]
+    if not named:
         return ""
-    parts = [
-        f"{reason['invoice']}: {money(reason['balance'])} × {counted(reason['days_past_due'], 'day')}"
-        f"{' (partly paid)' if reason['partly_paid'] else ''}"
-        for reason in row["reasons"]
-    ]
-    return f"{INDENT}{row['priority']:,.0f} = {' + '.join(parts)}{_and_more(row)}"
-
-
-def _and_more(row: dict[str, Any]) -> str:
-    named = sum(reason["balance"] * reason["days_past_due"] for reason in row["reasons"])
-    return " + …" if named != row["priority"] else ""
+    return said if named == row["priority"] else f"{said} + …"
 
 
 def csv_columns(told: "Ageing") -> dict[str, str]:
