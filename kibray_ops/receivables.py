@@ -9,6 +9,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
+from functools import reduce
+from operator import add
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -156,6 +158,12 @@ def is_odd() -> ColumnElement[bool]:
     return or_(*(condition for condition, _ in ODDITIES.values()))
 
 
+def flags() -> ColumnElement[str]:
+    """Return the kinds of everything that is odd about an invoice, each with a space behind it; mostly empty."""
+    each = (case((condition, literal(f"{kind} ", Text)), else_="") for kind, (condition, _) in ODDITIES.items())
+    return reduce(add, each)
+
+
 def outstanding() -> ColumnElement[int]:
     """Return the sum of all balances in cents, as the database adds it up by itself."""
     cents = cast(func.round((INVOICES.c.total_amount - INVOICES.c.amount_paid) * 100), BigInteger)
@@ -166,7 +174,7 @@ def outstanding() -> ColumnElement[int]:
 
 
 class Receivable(NamedTuple):
-    """One invoice as of a date; amounts in dollars."""
+    """One invoice as of a date; amounts in dollars, ages in whole days."""
 
     id: int
     number: str
@@ -181,23 +189,16 @@ class Receivable(NamedTuple):
     total: Decimal
     paid: Decimal
     retention: Decimal
+    balance: Decimal
+    """What is still due, never below 0."""
+    days_past_due: int
+    """0 when there is no due date or it is not past."""
     flags: tuple[str, ...]
-    on: date
-
-    @property
-    def balance(self) -> Decimal:
-        """Return what is still due, never below 0."""
-        return max(self.total - self.paid, ZERO)
 
     @property
     def credit(self) -> Decimal:
         """Return what was paid beyond the total."""
         return max(self.paid - self.total, ZERO)
-
-    @property
-    def days_past_due(self) -> int:
-        """Return the whole days since the due date; 0 when there is none or it is not past."""
-        return 0 if self.due_date is None else max((self.on - self.due_date).days, 0)
 
     @property
     def bucket(self) -> str:
@@ -258,8 +259,7 @@ def invoices(catalog: Catalog, on: date, where: ColumnElement[bool]) -> Select[A
             INVOICES.c.amount_paid,
             catalog.optional(Invoice, "retention_amount"),
             is_number().label("is_number"),
-            is_odd().label("is_odd"),
-            *(condition.label(kind) for kind, (condition, _) in ODDITIES.items()),
+            flags().label("flags"),
         )
         .outerjoin(PROJECTS, PROJECTS.c.id == INVOICES.c.project_id)
         .where(where)
@@ -274,6 +274,7 @@ def receivables(rows: Iterable[Row[Any]], on: date) -> list[Receivable]:
 
 
 def _receivable(row: Row[Any], on: date) -> Receivable:
+    total, paid = (row.total_amount, row.amount_paid) if row.is_number else (ZERO, ZERO)
     retention = row.retention_amount
     return Receivable(
         id=row.id,
@@ -286,11 +287,12 @@ def _receivable(row: Row[Any], on: date) -> Receivable:
         is_past_due=bool(row.is_past_due),
         is_no_longer_past_due=bool(row.is_no_longer_past_due),
         due_date=row.due_date,
-        total=row.total_amount if row.is_number else ZERO,
-        paid=row.amount_paid if row.is_number else ZERO,
+        total=total,
+        paid=paid,
         retention=retention if retention is not None and retention.is_finite() else ZERO,
-        flags=tuple(kind for kind in ODDITIES if getattr(row, kind)) if row.is_odd else (),
-        on=on,
+        balance=max(total - paid, ZERO),
+        days_past_due=0 if row.due_date is None else max((on - row.due_date).days, 0),
+        flags=tuple(row.flags.split()),
     )
 
 

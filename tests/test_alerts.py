@@ -435,7 +435,7 @@ def test_every_text_exists_in_both_languages(texts: Any) -> None:
     invoice = receivables.Receivable(
         id=1, number="INV-9", project_id=1, project="Elm", client="", status="SENT", next_status="OVERDUE",
         is_past_due=True, is_no_longer_past_due=False, due_date=date(2025, 11, 1), total=D("10.5"), paid=D(0),
-        retention=D(0), flags=(), on=date(2025, 11, 24),
+        retention=D(0), balance=D("10.5"), days_past_due=23, flags=(),
     )  # fmt: skip
     flagged = [(f"P{number}", "overlap") for number in range(9)]
     payroll = PayrollReady(Week(date(2025, 11, 17)), 1, D(8), D(160), flagged, [("overlap", 9)])
