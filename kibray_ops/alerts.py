@@ -8,7 +8,7 @@ it: nobody else adds to the ledger of its topic in between.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -31,7 +31,7 @@ from kibray_ops.bulk import given, insert_all
 from kibray_ops.catalog import ONE, table_of
 from kibray_ops.job import WARNING, Problem, Run
 from kibray_ops.messages import Message, Texts, texts
-from kibray_ops.models.kibray.office import Notification
+from kibray_ops.models.kibray.notifications import Notification
 from kibray_ops.models.kibray.people import Group, Profile, User, UserGroup
 from kibray_ops.models.operations import AlertRecord
 from kibray_ops.models.types import BigKey, Moment
@@ -64,8 +64,7 @@ class Topic(Generic[Item]):
     """Where the summary leads."""
 
 
-@dataclass(frozen=True)
-class Notice(Generic[Item]):
+class Notice(NamedTuple, Generic[Item]):
     """One thing to be told: to whom, its place in the ledger, and what there is to say."""
 
     recipients: tuple[Recipient, ...]

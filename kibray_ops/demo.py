@@ -16,7 +16,7 @@ from sqlalchemy import Connection, column, insert, table
 from kibray_ops import timesheet
 from kibray_ops.catalog import table_of
 from kibray_ops.clock import Clock
-from kibray_ops.models.kibray import office, payroll, people, projects
+from kibray_ops.models.kibray import inventory, invoices, notifications, payroll, people, projects, work
 from kibray_ops.models.kibray.base import Kibray
 from kibray_ops.payroll import OVERTIME_MULTIPLIER, ZERO, Week, cents, week_of, weekly_pay
 from kibray_ops.timesheet import Entry
@@ -181,11 +181,11 @@ def fill(connection: Connection, clock: Clock) -> None:
     names = "employee_id date start_time end_time hours_worked project_id cost_rate_snapshot"
     _insert(connection, payroll.TimeEntry, _named(names, ((number, *astuple(e)[1:]) for number, e in entries)))
     _insert_payrolls(connection, last, staff, entries, clock)
-    _insert(connection, office.Invoice, _invoices(clock))
+    _insert(connection, invoices.Invoice, _invoices(clock))
     _insert_stock(connection)
     _insert_tasks(connection, clock)
-    _insert(connection, office.DailyPlan, _plans(clock))
-    _insert(connection, office.Notification, _notifications(clock))
+    _insert(connection, work.DailyPlan, _plans(clock))
+    _insert(connection, notifications.Notification, _notifications(clock))
 
 
 def stored_hours(start: time, end: time) -> Decimal:
@@ -322,7 +322,7 @@ def _insert_people(connection: Connection, staff: Sequence[Row]) -> None:
     _insert(connection, people.UserGroup, _named("user_id", ((ACCOUNTANT,), (FORMER,)), group_id=1))
     _insert(connection, people.Employee, staff)
     wants_mail = {OFFICE_MANAGER: True, DEREK: True, ALMA: False}
-    _insert(connection, office.NotificationPreference, _named("user_id email_enabled", wants_mail.items()))
+    _insert(connection, notifications.NotificationPreference, _named("user_id email_enabled", wants_mail.items()))
 
 
 def _insert_projects(connection: Connection, clock: Clock) -> None:
@@ -361,15 +361,15 @@ def _invoices(clock: Clock) -> list[Row]:
 def _insert_stock(connection: Connection) -> None:
     names = "name category unit low_stock_threshold default_threshold active no_threshold"
     stock = ((item, place, n) for item, row in enumerate(ITEMS, 1) for place, n in enumerate(row[7], 1) if n)
-    _insert(connection, office.InventoryItem, _named(names, (row[:7] for row in ITEMS)))
-    _insert(connection, office.InventoryLocation, _named("name project_id is_storage", LOCATIONS))
-    _insert(connection, office.ProjectInventory, _named("item_id location_id quantity", stock))
+    _insert(connection, inventory.InventoryItem, _named(names, (row[:7] for row in ITEMS)))
+    _insert(connection, inventory.InventoryLocation, _named("name project_id is_storage", LOCATIONS))
+    _insert(connection, inventory.ProjectInventory, _named("item_id location_id quantity", stock))
 
 
 def _insert_tasks(connection: Connection, clock: Clock) -> None:
     names, made = "project_id status priority title", clock.now() - timedelta(days=6)
-    _insert(connection, office.Task, _named(f"{names} is_touchup", TASKS, created_at=made))
-    _insert(connection, office.TouchUp, _named(names, PINNED_TOUCHUPS, created_at=made))
+    _insert(connection, work.Task, _named(f"{names} is_touchup", TASKS, created_at=made))
+    _insert(connection, work.TouchUp, _named(names, PINNED_TOUCHUPS, created_at=made))
 
 
 def _plans(clock: Clock) -> list[Row]:

@@ -32,7 +32,7 @@ class Initialised:
 
 def kibray_tables() -> dict[str, Table]:
     """Return every Kibray table that some job uses."""
-    for module in ("people", "projects", "payroll", "office"):
+    for module in ("people", "projects", "payroll", "invoices", "inventory", "work", "notifications"):
         import_module(f"kibray_ops.models.kibray.{module}")
     return dict(Kibray.metadata.tables)
 

@@ -33,7 +33,7 @@ from sqlalchemy import (
 from kibray_ops.bulk import given
 from kibray_ops.catalog import Catalog, table_of
 from kibray_ops.job import WARNING, Problem, Run, printable
-from kibray_ops.models.kibray.office import Invoice
+from kibray_ops.models.kibray.invoices import Invoice
 from kibray_ops.models.kibray.projects import Project
 from kibray_ops.models.types import Moment
 from kibray_ops.payroll import ZERO

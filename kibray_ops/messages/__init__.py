@@ -6,10 +6,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from kibray_ops.payroll import Week
-from kibray_ops.receivables import Receivable
+
+if TYPE_CHECKING:
+    from kibray_ops.receivables import Receivable
 
 NAMED = 5
 """How many items a text names before it only counts them."""
@@ -40,9 +42,9 @@ class PayrollReady:
 class Texts(Protocol):
     """The texts in one language."""
 
-    def overdue_invoice(self, invoice: Receivable) -> Message: ...
+    def overdue_invoice(self, invoice: "Receivable") -> Message: ...
 
-    def overdue_invoices(self, invoices: Sequence[Receivable]) -> Message: ...
+    def overdue_invoices(self, invoices: "Sequence[Receivable]") -> Message: ...
 
     def payroll_ready(self, payroll: PayrollReady) -> Message: ...
 

