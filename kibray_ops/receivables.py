@@ -36,7 +36,6 @@ from kibray_ops.job import WARNING, Problem, Run, printable
 from kibray_ops.models.kibray.invoices import Invoice
 from kibray_ops.models.kibray.projects import Project
 from kibray_ops.models.types import Moment
-from kibray_ops.payroll import ZERO
 
 INVOICES, PROJECTS = table_of(Invoice), table_of(Project)
 DRAFT, PAID, OVERDUE, CANCELLED = "DRAFT", "PAID", "OVERDUE", "CANCELLED"
@@ -49,6 +48,7 @@ KNOWN = (*UNPAID, *NEVER_OWED, PAID)
 LARGEST = Decimal("9999999999999.99")
 """More than the amounts' columns hold. PostgreSQL's also take NaN and rank it above every number."""
 
+ZERO = Decimal("0.00")
 CURRENT = "current"
 BUCKETS = (CURRENT, "1-30", "31-60", "61-90", "over 90")
 """Ageing buckets, in days past due."""

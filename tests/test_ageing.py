@@ -118,7 +118,10 @@ def test_json_csv_and_the_table_tell_the_same(newest: World) -> None:
     told = json.loads(newest.run(*AGING, "--json").stdout)
     assert list(told) == ["schema", "report", "as_of", "by", "balances", "result", "rows", "problems"]
     assert (told["as_of"], told["by"], told["result"]["outstanding"]) == ("2025-11-24", "project", "1244.56")
-    assert told["rows"][0]["buckets"]["31-60"] == "1234.56"
+    assert told["rows"][0]["buckets"] == {
+        "current": "10.00", "1-30": "0.00", "31-60": "1234.56", "61-90": "0.00", "over 90": "0.00"
+    }  # fmt: skip
+    assert (told["result"]["credit"], told["rows"][0]["retention"]) == ("0.00", "0.00")
     lines = list(csv.DictReader(io.StringIO(newest.run(*AGING, "--csv", "-").stdout)))
     assert [(line["Project"], line["31-60"], line["Total"]) for line in lines] == [
         ("'=Elm [red]", "1234.56", "1244.56")

@@ -127,7 +127,9 @@ def _unbegun(arguments: list[str], error: errors.KibrayOpsError) -> "Report":
 
     now = real_now()
     words = [word for word in arguments if not word.startswith("-")]
-    job = next((j.name for j in (*registry.JOBS, *registry.ACTIONS) if list(j.command) == words[:2]), "")
+    job = next(
+        (j.name for j in (*registry.JOBS, *registry.ACTIONS, *registry.REPORTS) if list(j.command) == words[:2]), ""
+    )
     dry_run = bool({"--dry-run", "-n"} & set(arguments))
     trigger = Trigger.CRON if "--cron" in arguments else Trigger.MANUAL
     unbegun = Report(job, dry_run, trigger, now, finished_at=now)

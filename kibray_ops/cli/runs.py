@@ -82,7 +82,8 @@ def show_run(
         if value not in (None, ""):
             out.print(f"  {name:<14} {escape(str(value))}")
     for name, value in (run["result"] or {}).items():
-        out.print(f"  {name.replace('_', ' '):<14} {escape(str(value))}")
+        shown = ", ".join(f"{key}: {part}" for key, part in value.items()) if isinstance(value, dict) else value
+        out.print(f"  {name.replace('_', ' '):<14} {escape(str(shown))}", soft_wrap=True)
     render.show_problems([_problem(problem) for problem in run["problems"]], out, title="Problems")
     if run["error"]:
         out.print("\n[bold]Error[/]")

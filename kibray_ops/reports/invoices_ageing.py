@@ -12,8 +12,7 @@ from kibray_ops import receivables
 from kibray_ops.catalog import Catalog
 from kibray_ops.errors import KibrayOpsError
 from kibray_ops.job import Problem
-from kibray_ops.payroll import ZERO
-from kibray_ops.receivables import BUCKETS, Receivable
+from kibray_ops.receivables import BUCKETS, ZERO, Receivable
 
 GROUPS: dict[str, Callable[[Receivable], Any]] = {
     "project": lambda invoice: invoice.project_id,
