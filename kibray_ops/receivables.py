@@ -178,7 +178,8 @@ class Receivable(NamedTuple):
 
     id: int
     number: str
-    project_id: int
+    project_id: int | None
+    """None where the project is gone, which SQLite lets happen."""
     project: str
     client: str
     status: str
@@ -248,6 +249,7 @@ def invoices(catalog: Catalog, on: date, where: ColumnElement[bool]) -> Select[A
             INVOICES.c.id,
             INVOICES.c.invoice_number,
             INVOICES.c.project_id,
+            PROJECTS.c.id.label("its_project"),
             PROJECTS.c.name,
             PROJECTS.c.client,
             INVOICES.c.status,
@@ -279,7 +281,7 @@ def _receivable(row: Row[Any], on: date) -> Receivable:
     return Receivable(
         id=row.id,
         number=printable(row.invoice_number) or f"#{row.id}",
-        project_id=row.project_id,
+        project_id=row.its_project,
         project=printable(row.name or "") or f"project {row.project_id}",
         client=printable(row.client or ""),
         status=printable(row.status),

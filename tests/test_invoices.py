@@ -168,6 +168,20 @@ def test_an_amount_that_is_no_number_spoils_nothing(pg_world: World) -> None:
     assert report.result["balance"] == 10
 
 
+def test_an_invoice_whose_project_is_gone_is_told_like_any_other(sqlite_world: World) -> None:
+    """Only SQLite lets that happen, and only to who does not ask it to watch its keys."""
+    sqlite_world.office()
+    sqlite_world.invoice("A", "SENT", YESTERDAY, project_id=77)
+    sqlite_world.invoice("B", "SENT", YESTERDAY, project_id=78)
+    report = done(sqlite_world.execute(OVERDUE))
+    assert {row["project"] for row in report.rows} == {"project 77", "project 78"}
+    assert [(row["project_id"], row["title"][-10:]) for row in sqlite_world.rows("core_notification")] == [
+        (None, "project 77"),
+        (None, "project 78"),
+    ]
+    assert sqlite_world.run("invoices", "aging").stdout.count("project 7") == 2
+
+
 def test_days_count_in_the_business_zone(newest: World) -> None:
     """At 18:30 in Denver it is the next day in UTC."""
     newest.invoice("A", "SENT", TODAY)

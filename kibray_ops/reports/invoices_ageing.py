@@ -15,7 +15,7 @@ from kibray_ops.job import Problem
 from kibray_ops.receivables import BUCKETS, ZERO, Receivable
 
 GROUPS: dict[str, Callable[[Receivable], Any]] = {
-    "project": lambda invoice: invoice.project_id,
+    "project": lambda invoice: (invoice.project_id, invoice.project),
     "client": lambda invoice: invoice.client,
     "invoice": lambda invoice: invoice.id,
 }
