@@ -57,7 +57,7 @@ def payroll_ready(payroll: PayrollReady) -> Message:
     if payroll.flagged:
         counted = ", ".join(f"{count} × {FLAGS[flag]}" for flag, count in payroll.counts)
         items = [f"{name}: {FLAGS[flag]}" for name, flag in payroll.flagged[:NAMED]]
-        body += f"\nPlease check: {counted}.\n" + listed(items, len(payroll.flagged), "and {count} more people.")
+        body += f"\nPlease check: {counted}.\n" + listed(items, len(payroll.flagged), "and {count} more.")
     return Message(f"The payroll for {payroll.week} is ready for review: {dollars(payroll.gross)}", body)
 
 

@@ -57,7 +57,7 @@ def payroll_ready(payroll: PayrollReady) -> Message:
     if payroll.flagged:
         counted = ", ".join(f"{count} × {FLAGS[flag]}" for flag, count in payroll.counts)
         items = [f"{name}: {FLAGS[flag]}" for name, flag in payroll.flagged[:NAMED]]
-        body += f"\nPor favor revise: {counted}.\n" + listed(items, len(payroll.flagged), "y {count} personas más.")
+        body += f"\nPor favor revise: {counted}.\n" + listed(items, len(payroll.flagged), "y {count} más.")
     return Message(f"La nómina del {payroll.week} está lista para revisión: {dollars(payroll.gross)}", body)
 
 
