@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     cast,
     exists,
+    false,
     func,
     insert,
     literal,
@@ -128,20 +129,32 @@ def recipients(run: Run, who: ColumnElement[bool]) -> dict[int, Recipient]:
     return {key: Recipient(key, texts(language)) for key, language in run.session.execute(people)}
 
 
+def admins(run: Run, subject: str) -> tuple[dict[int, Recipient], list[Problem]]:
+    """Return the active admins by id, and a warning where there are none."""
+    found = recipients(run, is_admin())
+    words = "there is no active admin to be told"
+    return found, [] if found else [Problem(WARNING, "no_admins", subject, words)]
+
+
 def office(run: Run, subject: str) -> tuple[tuple[Recipient, ...], list[Problem]]:
     """Return active admins and active members of accounting's group, and a warning where either has nobody."""
     name = run.settings["ACCOUNTING_GROUP"]
     accountant = exists(ONE).where(
         col(UserGroup.user_id) == col(User.id), col(UserGroup.group_id) == col(Group.id), col(Group.name) == name
     )
-    admins, accounting = recipients(run, is_admin()), recipients(run, accountant)
-    missing: list[Problem] = []
-    if not admins:
-        missing.append(Problem(WARNING, "no_admins", subject, "there is no active admin to be told"))
+    managing, missing = admins(run, subject)
+    accounting = recipients(run, accountant)
     if not accounting:
         words = f"nobody active is in the group {name!r}; KIBRAY_OPS_ACCOUNTING_GROUP names accounting's group"
         missing.append(Problem(WARNING, "no_accounting", subject, words))
-    return tuple((admins | accounting).values()), missing
+    return tuple((managing | accounting).values()), missing
+
+
+def was_told(run: Run, topic: Topic[Any], subject: ColumnElement[int]) -> ColumnElement[bool]:
+    """Return the condition for a subject of which anybody was told, on whatever day."""
+    if not run.catalog.has(LEDGER.name):
+        return false()
+    return exists(ONE).where(LEDGER.c.kind == topic.kind, LEDGER.c.subject_id == subject)
 
 
 def plan(run: Run, topic: Topic[Item], notices: Sequence[Notice[Item]]) -> Plan[Item]:

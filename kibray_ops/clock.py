@@ -28,6 +28,13 @@ class Clock:
         """Return the business date."""
         return self.now().astimezone(self.zone).date()
 
+    def local(self, moment: datetime) -> datetime:
+        """Return a moment in the business zone; as it is where the calendar ends."""
+        try:
+            return moment.astimezone(self.zone)
+        except OverflowError:
+            return moment
+
     def real(self) -> datetime:
         """Return the machine's time, whatever `--as-of` says: run records keep real times."""
         return real_now()

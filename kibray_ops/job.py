@@ -4,7 +4,7 @@ A job is one function in one file. It first takes its locks and reads what it wi
 if `run.dry_run`, then writes in sets. It never prints, exits, or asks the machine for the time or the environment.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -16,6 +16,8 @@ from kibray_ops.clock import Clock
 from kibray_ops.settings import Settings
 
 WARNING, FAILURE = "warning", "failure"
+NAMED_ODDITIES = 20
+"""How many things that are odd in one way are named one by one."""
 JOINER = "\N{ZERO WIDTH JOINER}"
 """Makes one emoji of several."""
 
@@ -47,6 +49,14 @@ class Problem:
             "subject": self.subject,
             "message": self.message,
         }
+
+
+def warnings(kind: str, odd: Sequence[tuple[str, str]], nouns: str) -> list[Problem]:
+    """Return a warning for each subject and its words; of very many the first, and how many more there are."""
+    named = [Problem(WARNING, kind, subject, words) for subject, words in odd[:NAMED_ODDITIES]]
+    if left := odd[NAMED_ODDITIES:]:
+        named.append(Problem(WARNING, kind, f"{len(left)} more {nouns}", f"the first of them: {left[0][0]}"))
+    return named
 
 
 @dataclass

@@ -32,10 +32,10 @@ from sqlalchemy import (
 
 from kibray_ops.bulk import given
 from kibray_ops.catalog import Catalog, table_of
-from kibray_ops.job import WARNING, Problem, Run, printable
+from kibray_ops.job import Problem, Run, printable, warnings
 from kibray_ops.models.kibray.invoices import Invoice
 from kibray_ops.models.kibray.projects import Project
-from kibray_ops.models.types import Moment
+from kibray_ops.models.types import LARGEST, Moment
 
 INVOICES, PROJECTS = table_of(Invoice), table_of(Project)
 DRAFT, PAID, OVERDUE, CANCELLED = "DRAFT", "PAID", "OVERDUE", "CANCELLED"
@@ -45,9 +45,6 @@ UNPAID = (*SENT_OUT, OVERDUE)
 """States of an invoice that the client has to pay, as far as its status tells."""
 NEVER_OWED = (DRAFT, CANCELLED)
 KNOWN = (*UNPAID, *NEVER_OWED, PAID)
-LARGEST = Decimal("9999999999999.99")
-"""More than the amounts' columns hold. PostgreSQL's also take NaN and rank it above every number."""
-
 ZERO = Decimal("0.00")
 CURRENT = "current"
 BUCKETS = (CURRENT, "1-30", "31-60", "61-90", "over 90")
@@ -56,8 +53,6 @@ LAST_DAYS = (0, 30, 60, 90)
 """The last day of each but the last."""
 STAGES = (1, 7, 30, 60, 90)
 """Days past due at which people are told (again)."""
-NAMED_ODDITIES = 20
-"""How many invoices of one kind of oddity are named one by one."""
 
 
 # ---- conditions
@@ -350,23 +345,16 @@ def by_bucket(found: Iterable[Receivable]) -> dict[str, Decimal]:
 def problems(found: Sequence[Receivable]) -> list[Problem]:
     """Return what is odd about invoices: one by one, and only counted where there are very many of a kind."""
     stale = [
-        (invoice, f"says OVERDUE, but {_due(invoice)}: update-statuses --reopen makes it {invoice.next_status}")
+        (invoice.number, f"says OVERDUE, but {_due(invoice)}: update-statuses --reopen makes it {invoice.next_status}")
         for invoice in found
         if invoice.is_no_longer_past_due
     ]
-    return _named("no_longer_past_due", stale) + [
-        problem
+    return warnings("no_longer_past_due", stale, "invoices") + [
+        warning
         for kind, (_, words) in ODDITIES.items()
-        for problem in _named(kind, [(invoice, words) for invoice in found if kind in invoice.flags])
+        for warning in warnings(kind, [(odd.number, words) for odd in found if kind in odd.flags], "invoices")
     ]
 
 
 def _due(invoice: Receivable) -> str:
     return f"is due on {invoice.due_date}" if invoice.due_date else "has no due date"
-
-
-def _named(kind: str, odd: Sequence[tuple[Receivable, str]]) -> list[Problem]:
-    named = [Problem(WARNING, kind, invoice.number, words) for invoice, words in odd[:NAMED_ODDITIES]]
-    if left := odd[NAMED_ODDITIES:]:
-        named.append(Problem(WARNING, kind, f"{len(left)} more invoices", f"the first of them: {left[0][0].number}"))
-    return named

@@ -100,7 +100,7 @@ def test_a_dry_run_changes_nothing_and_a_second_run_neither(job: Job, world: Wor
 def test_the_number_of_statements_does_not_grow_with_the_rows(job: Job, newest: World) -> None:
     counts = {}
     for people in (10, 1000):
-        for table in ("core_payrollrecord", "core_payrollperiod", "core_timeentry", "core_employee", "core_invoice"):
+        for table in FILLED:
             newest.sql(f"DELETE FROM {table}")
         fill(newest, people)
         with counted() as statements:
@@ -110,35 +110,46 @@ def test_the_number_of_statements_does_not_grow_with_the_rows(job: Job, newest: 
     assert counts[10] < 40
 
 
+FILLED = (
+    "core_payrollrecord", "core_payrollperiod", "core_timeentry", "core_employee", "core_invoice", "core_notification",
+    "kibray_ops_alert", "core_projectinventory", "core_inventoryitem", "core_task", "core_touchup", "core_dailyplan",
+    "core_clientprojectaccess", "core_projectmanagerassignment", "core_project",
+)  # fmt: skip
+
+
 def fill(world: World, people: int) -> None:
-    """Employ many people with a week of hours each, and send as many overdue invoices, in a few statements."""
+    """Employ many people with a week of hours each, and as many of all else that jobs look at, in a few statements."""
     world.office()
     model = world.employee("Model Person")
     five_days(world, model, "9.00")
+    world.invoice("model", "SENT", "2025-10-01")
+    world.item("model", "5", "1")
+    project, planner = world.rows("core_project")[0]["id"], world.user("planner", staff=False)
+    world.manages(planner, project)
+    world.plan(project, "2024-01-01", planner)
+    for _ in range(3):
+        world.touchup(project)
     numbers = (
         f"(WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < {people}) SELECT i FROM n) AS n"
     )
-    unique = ("id", "social_security_number", "employee_key", "user_id")
-    there = world.rows("core_employee")[0]
-    columns = [name for name in there if name not in unique]
-    own = [name for name in ("social_security_number", "employee_key") if name in there]
-    world.sql(
-        f"INSERT INTO core_employee ({', '.join((*columns, *own))}) "
-        f"SELECT {', '.join('e.' + name for name in columns)}, {', '.join('n.i' for _ in own)} "
-        f"FROM core_employee e, {numbers} WHERE e.id = {model}"
-    )
-    world.invoice("model", "SENT", "2025-10-01")
-    columns = [name for name in world.rows("core_invoice")[0] if name not in ("id", "invoice_number")]
-    world.sql(
-        f"INSERT INTO core_invoice ({', '.join(columns)}, invoice_number) "
-        f"SELECT {', '.join('i.' + name for name in columns)}, 'i' || n.i FROM core_invoice i, {numbers}"
-    )
-    columns = [name for name in world.rows("core_timeentry")[0] if name not in ("id", "employee_id")]
-    world.sql(
-        f"INSERT INTO core_timeentry (employee_id, {', '.join(columns)}) "
-        f"SELECT e.id, {', '.join('t.' + name for name in columns)} "
-        f"FROM core_timeentry t, core_employee e WHERE t.employee_id = {model} AND e.id <> {model}"
-    )
+
+    def copy(table: str, source: str, **changed: str | None) -> None:
+        """Copy the model's rows for every row of a source n; None leaves a column out."""
+        kept = [name for name in world.rows(table)[0] if name not in ("id", *changed)]
+        new = {name: value for name, value in changed.items() if value and name in world.rows(table)[0]}
+        world.sql(
+            f"INSERT INTO {table} ({', '.join((*kept, *new))}) "
+            f"SELECT {', '.join((*(f'm.{name}' for name in kept), *new.values()))} FROM {table} m, {source}"
+        )
+
+    unique = {"social_security_number": "n.i", "employee_key": "n.i", "user_id": None}
+    copy("core_employee", numbers, **unique)
+    copy("core_timeentry", f"core_employee AS n WHERE n.id <> {model}", employee_id="n.id")
+    copy("core_invoice", numbers, invoice_number="'i' || n.i")
+    copy("core_inventoryitem", numbers, sku="'i' || n.i")
+    copy("core_project", numbers, project_code="'p' || n.i")
+    for table in ("core_dailyplan", "core_clientprojectaccess", "core_task"):
+        copy(table, f"core_project AS n WHERE n.id <> {project}", project_id="n.id")
 
 
 @pytest.mark.parametrize("job", BUILT, ids=name)
@@ -167,6 +178,10 @@ def test_an_error_is_recorded_and_exits_1_without_a_traceback(job: Job, newest: 
     newest.sql("ALTER TABLE core_invoice RENAME COLUMN due_date TO was_due_date")
     newest.sql("ALTER TABLE core_invoice ADD COLUMN due_date boolean")
     newest.sql("ALTER TABLE core_invoice RENAME COLUMN amount_paid TO was_paid")
+    for table, column in (
+        ("core_inventoryitem", "no_threshold"), ("core_task", "priority"), ("core_dailyplan", "completion_deadline"),
+    ):  # fmt: skip
+        newest.sql(f"ALTER TABLE {table} RENAME COLUMN {column} TO was_{column}")
     done = newest.run(*job.command, "--json")
     told = json.loads(done.stdout)
     assert done.returncode in (1, 78)

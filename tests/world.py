@@ -9,10 +9,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -271,6 +272,33 @@ class World:
             amount_paid=Decimal(paid),
             **columns,
         )
+
+    def item(self, name: str, need: str | None, *stock: str, **columns: Any) -> int:
+        """Add a thing in stock, with its threshold and the quantities at the first location, the second …"""
+        low = None if need is None else Decimal(need)
+        item = self.add("core_inventoryitem", **{"name": name, "low_stock_threshold": low, "active": True} | columns)
+        for number, quantity in enumerate(stock, 1):
+            known = self.sql("SELECT id FROM core_inventorylocation WHERE name = ?", f"Place {number}")
+            place = known[0]["id"] if known else self.add("core_inventorylocation", name=f"Place {number}")
+            self.add("core_projectinventory", item_id=item, location_id=place, quantity=Decimal(quantity))
+        return item
+
+    def touchup(self, project: int, priority: str = "high", status: str = "Pendiente", **columns: Any) -> int:
+        """Add a touch-up among the tasks."""
+        values = {"title": "Drip", "is_touchup": True, "created_at": datetime(2025, 11, 20, 12, tzinfo=UTC)}
+        return self.add("core_task", project_id=project, priority=priority, status=status, **(values | columns))
+
+    def plan(self, project: int, day: str, creator: int | None = None, status: str = "DRAFT", **columns: Any) -> int:
+        """Add a daily plan, due at 17:00 of the day before."""
+        on = date.fromisoformat(day)
+        due = datetime.combine(on - timedelta(days=1), time(17), tzinfo=ZoneInfo(ZONE)).astimezone(UTC)
+        values = {"plan_date": on, "created_by_id": creator, "completion_deadline": due}
+        return self.add("core_dailyplan", project_id=project, status=status, **(values | columns))
+
+    def manages(self, user: int, project: int, **columns: Any) -> None:
+        """Give a user an external manager's access to a project, which is active and wants notifications."""
+        wanted = {"role": "external_pm", "is_active": True, "receive_notifications": True}
+        self.add("core_clientprojectaccess", user_id=user, project_id=project, **(wanted | columns))
 
     def entry(
         self,

@@ -13,6 +13,7 @@ ROOMY = 120
 """Columns of the terminal from which cells stand two apart."""
 MOST_LINES = 100
 """Lines of a table that somebody still reads."""
+EIGHTHS = " ▏▎▍▌▋▊▉"
 NARROWEST = 8
 """Columns below which no text is cut."""
 
@@ -35,6 +36,12 @@ class Column:
 def money(value: Decimal) -> str:
     """Return an amount with its cents."""
     return f"{value:,.2f}"
+
+
+def bar(share: Decimal, longest: int) -> str:
+    """Return a bar for a share of 1, so many columns long at most; what is not 0 shows."""
+    eighths = round(share * longest * 8)
+    return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip() or ("▏" if share else "")
 
 
 def summed(title: str, name: str, shown: Callable[[Decimal], str] = money, least_width: int = 0) -> Column:

@@ -5,8 +5,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from kibray_ops.payroll import Week
 
@@ -39,6 +40,60 @@ class PayrollReady:
     """How many people have each flag."""
 
 
+class Shortage(NamedTuple):
+    """An item in stock that is below its threshold; quantities in its own unit."""
+
+    name: str
+    unit: str
+    have: Decimal
+    need: Decimal
+
+    @property
+    def short(self) -> Decimal:
+        """Return how much is missing."""
+        return self.need - self.have
+
+
+class TouchUp(NamedTuple):
+    """A touch-up that should not wait, and for how many days it has."""
+
+    title: str
+    priority: str
+    days: int
+
+
+class TouchUps(NamedTuple):
+    """A project's urgent and high-priority touch-ups that are open."""
+
+    project_id: int
+    project: str
+    total: int
+    urgent: int
+    oldest: int
+    """Days."""
+    first: tuple[TouchUp, ...]
+    """As many as a text names, the most urgent first."""
+
+    @property
+    def high(self) -> int:
+        """Return how many have a high priority."""
+        return self.total - self.urgent
+
+
+class LatePlan(NamedTuple):
+    """A daily plan that is still a draft, past its deadline."""
+
+    id: int
+    project_id: int | None
+    """None where the project is gone, which SQLite lets happen."""
+    project: str
+    plan_date: date
+    deadline: datetime
+    """In the business zone."""
+    late: timedelta
+    creator: str
+
+
 class Texts(Protocol):
     """The texts in one language."""
 
@@ -47,6 +102,16 @@ class Texts(Protocol):
     def overdue_invoices(self, invoices: "Sequence[Receivable]") -> Message: ...
 
     def payroll_ready(self, payroll: PayrollReady) -> Message: ...
+
+    def low_stock(self, shortages: Sequence[Shortage]) -> Message: ...
+
+    def touchups(self, touchups: TouchUps) -> Message: ...
+
+    def touchups_of_projects(self, projects: Sequence[TouchUps]) -> Message: ...
+
+    def late_plan(self, plan: LatePlan) -> Message: ...
+
+    def late_plans(self, plans: Sequence[LatePlan]) -> Message: ...
 
 
 def texts(language: str | None) -> Texts:
@@ -59,6 +124,19 @@ def texts(language: str | None) -> Texts:
 def dollars(amount: Decimal) -> str:
     """Return an amount as both languages write it in the United States."""
     return f"-${-amount:,.2f}" if amount < 0 else f"${amount:,.2f}"
+
+
+def in_words(span: timedelta, units: Sequence[tuple[str, str]]) -> str:
+    """Return a span in whole minutes, hours or days; `units` are those three words, each for one and for several."""
+    minutes = max(int(span.total_seconds() // 60), 1)
+    count, (one, many) = (
+        (minutes, units[0])
+        if minutes < 60
+        else (minutes // 60, units[1])
+        if minutes < 24 * 60
+        else (minutes // (24 * 60), units[2])
+    )
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def listed(first: Sequence[str], count: int, more: str) -> str:

@@ -1,9 +1,20 @@
 """Texts in English."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from kibray_ops.messages import NAMED, Message, PayrollReady, dollars, listed
+from kibray_ops.messages import (
+    NAMED,
+    LatePlan,
+    Message,
+    PayrollReady,
+    Shortage,
+    TouchUps,
+    dollars,
+    in_words,
+    listed,
+)
 from kibray_ops.payroll import ZERO, trimmed
 
 if TYPE_CHECKING:
@@ -31,6 +42,7 @@ FLAGS = {
     "missing_days": "days without an entry",
 }
 """Flag of a payroll line → its words."""
+PRIORITIES = {"urgent": "urgent", "high": "high"}
 
 
 def overdue_invoice(invoice: "Receivable") -> Message:
@@ -59,6 +71,57 @@ def payroll_ready(payroll: PayrollReady) -> Message:
         items = [f"{name}: {FLAGS[flag]}" for name, flag in payroll.flagged[:NAMED]]
         body += f"\nPlease check: {counted}.\n" + listed(items, len(payroll.flagged), "and {count} more.")
     return Message(f"The payroll for {payroll.week} is ready for review: {dollars(payroll.gross)}", body)
+
+
+def low_stock(shortages: Sequence[Shortage]) -> Message:
+    first, count = shortages[0], len(shortages)
+    items = [f"{s.name}: {trimmed(s.have)} of {trimmed(s.need)} {s.unit}, {trimmed(s.short)} short" for s in shortages]
+    return Message(
+        f"{count:,} items are low in stock, above all {first.name}" if count > 1 else f"Low in stock: {first.name}",
+        "Below the threshold, the emptiest first:\n" + listed(items[:NAMED], count, "and {count} more."),
+    )
+
+
+def touchups(touchups: TouchUps) -> Message:
+    items = [f"{t.title} ({PRIORITIES[t.priority]}, {_days(t.days)})" for t in touchups.first]
+    return Message(
+        f"{_touchups(touchups)} open: {touchups.project}",
+        f"{touchups.urgent} urgent, {touchups.high} high; the oldest has been open for "
+        f"{_days(touchups.oldest)}.\n" + listed(items, touchups.total, "and {count} more."),
+    )
+
+
+def touchups_of_projects(projects: Sequence[TouchUps]) -> Message:
+    count, total = len(projects), sum(project.total for project in projects)
+    items = [f"{p.project}: {_touchups(p)}, {p.urgent} urgent, the oldest {_days(p.oldest)}" for p in projects[:NAMED]]
+    return Message(
+        f"{count:,} projects have {total:,} high-priority touch-ups open",
+        "The most urgent first:\n" + listed(items, count, "and {count} more projects."),
+    )
+
+
+def late_plan(plan: LatePlan) -> Message:
+    return Message(
+        f"The daily plan for {plan.plan_date} is still a draft: {plan.project}",
+        f"The plan of {plan.project} for {plan.plan_date} should have been complete by "
+        f"{plan.deadline:%Y-%m-%d %H:%M}, {lasting(plan.late)} ago.",
+    )
+
+
+def late_plans(plans: Sequence[LatePlan]) -> Message:
+    items = [f"{plan.plan_date} {plan.project}: {lasting(plan.late)} late" for plan in plans[:NAMED]]
+    return Message(
+        f"{len(plans):,} daily plans are still drafts, past their deadline",
+        "Those whose day is yet to come first, then the newest:\n" + listed(items, len(plans), "and {count} more."),
+    )
+
+
+def lasting(span: timedelta) -> str:
+    return in_words(span, (("minute", "minutes"), ("hour", "hours"), ("day", "days")))
+
+
+def _touchups(touchups: TouchUps) -> str:
+    return f"{touchups.total} high-priority {'touch-up' if touchups.total == 1 else 'touch-ups'}"
 
 
 def _days(count: int) -> str:

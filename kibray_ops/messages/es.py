@@ -1,9 +1,20 @@
 """Texts in Spanish."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from kibray_ops.messages import NAMED, Message, PayrollReady, dollars, listed
+from kibray_ops.messages import (
+    NAMED,
+    LatePlan,
+    Message,
+    PayrollReady,
+    Shortage,
+    TouchUps,
+    dollars,
+    in_words,
+    listed,
+)
 from kibray_ops.payroll import ZERO, trimmed
 
 if TYPE_CHECKING:
@@ -31,6 +42,7 @@ FLAGS = {
     "missing_days": "días sin entrada",
 }
 """Flag of a payroll line → its words."""
+PRIORITIES = {"urgent": "urgente", "high": "alta"}
 
 
 def overdue_invoice(invoice: "Receivable") -> Message:
@@ -59,6 +71,62 @@ def payroll_ready(payroll: PayrollReady) -> Message:
         items = [f"{name}: {FLAGS[flag]}" for name, flag in payroll.flagged[:NAMED]]
         body += f"\nPor favor revise: {counted}.\n" + listed(items, len(payroll.flagged), "y {count} más.")
     return Message(f"La nómina del {payroll.week} está lista para revisión: {dollars(payroll.gross)}", body)
+
+
+def low_stock(shortages: Sequence[Shortage]) -> Message:
+    first, count = shortages[0], len(shortages)
+    items = [f"{s.name}: {trimmed(s.have)} de {trimmed(s.need)} {s.unit}, faltan {trimmed(s.short)}" for s in shortages]
+    return Message(
+        f"{count:,} artículos con pocas existencias, sobre todo {first.name}"
+        if count > 1
+        else f"Pocas existencias: {first.name}",
+        "Por debajo del umbral, los más escasos primero:\n" + listed(items[:NAMED], count, "y {count} más."),
+    )
+
+
+def touchups(touchups: TouchUps) -> Message:
+    items = [f"{t.title} ({PRIORITIES[t.priority]}, {_days(t.days)})" for t in touchups.first]
+    return Message(
+        f"{_touchups(touchups)} sin terminar: {touchups.project}",
+        f"{touchups.urgent} urgentes, {touchups.high} de prioridad alta; el más antiguo lleva "
+        f"{_days(touchups.oldest)} abierto.\n" + listed(items, touchups.total, "y {count} más."),
+    )
+
+
+def touchups_of_projects(projects: Sequence[TouchUps]) -> Message:
+    count, total = len(projects), sum(project.total for project in projects)
+    items = [
+        f"{p.project}: {_touchups(p)}, {p.urgent} urgentes, el más antiguo {_days(p.oldest)}" for p in projects[:NAMED]
+    ]
+    return Message(
+        f"{count:,} proyectos tienen {total:,} retoques prioritarios sin terminar",
+        "Los más urgentes primero:\n" + listed(items, count, "y {count} proyectos más."),
+    )
+
+
+def late_plan(plan: LatePlan) -> Message:
+    return Message(
+        f"El plan diario del {plan.plan_date} sigue en borrador: {plan.project}",
+        f"El plan de {plan.project} para el {plan.plan_date} debía estar completo el "
+        f"{plan.deadline:%Y-%m-%d %H:%M}, hace {lasting(plan.late)}.",
+    )
+
+
+def late_plans(plans: Sequence[LatePlan]) -> Message:
+    items = [f"{plan.plan_date} {plan.project}: {lasting(plan.late)} de retraso" for plan in plans[:NAMED]]
+    return Message(
+        f"{len(plans):,} planes diarios siguen en borrador, pasada su hora límite",
+        "Primero los de días por venir, luego los más recientes:\n" + listed(items, len(plans), "y {count} más."),
+    )
+
+
+def lasting(span: timedelta) -> str:
+    return in_words(span, (("minuto", "minutos"), ("hora", "horas"), ("día", "días")))
+
+
+def _touchups(touchups: TouchUps) -> str:
+    nouns = "retoque prioritario" if touchups.total == 1 else "retoques prioritarios"
+    return f"{touchups.total} {nouns}"
 
 
 def _days(count: int) -> str:

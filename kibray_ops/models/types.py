@@ -97,6 +97,9 @@ class Amount(TypeDecorator[Decimal]):
         return dialect.type_descriptor(Numeric(self.digits, self.places))
 
 
+LARGEST = Decimal("9999999999999.99")
+"""More than the columns of amounts hold. PostgreSQL's also take NaN and rank it above every number."""
+
 Document = (
     JSON(none_as_null=True)
     .with_variant(postgresql.JSONB(none_as_null=True), "postgresql")

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from kibray_ops.cli.render import counted, show_problems
-from kibray_ops.cli.table import MOST_LINES, Column, money, print_table, summed
+from kibray_ops.cli.table import MOST_LINES, Column, bar, money, print_table, summed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +16,6 @@ BUCKETS = {"current": "Current", "1-30": "1-30", "31-60": "31-60", "61-90": "61-
 """Ageing bucket, in days past due → its title."""
 STYLES = {"current": "green", "1-30": "yellow", "31-60": "dark_orange", "61-90": "red", "over 90": "bold red"}
 LEVELS = "▁▂▃▄▅▆▇█"
-EIGHTHS = " ▏▎▍▌▋▊▉"
 LONGEST_BAR = 40
 INDENT = "    "
 
@@ -46,15 +45,10 @@ def _show_buckets(result: dict[str, Any], out: "Console") -> None:
     for name, amount in amounts.items():
         title = BUCKETS[name] if name == "current" else f"{BUCKETS[name]} days"
         share = amount / total if total else Decimal(0)
-        out.print(f"{title:<13}{money(amount):>{width}} {share:>4.0%}  [{STYLES[name]}]{_bar(share, longest)}[/]")
+        out.print(f"{title:<13}{money(amount):>{width}} {share:>4.0%}  [{STYLES[name]}]{bar(share, longest)}[/]")
     for title, amount, words in beside:
         if amount:
             out.print(f"[dim]{title:<13}{money(amount):>{width}}       {words}[/]", soft_wrap=True)
-
-
-def _bar(share: Decimal, longest: int) -> str:
-    eighths = round(share * longest * 8)
-    return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip() or ("▏" if share else "")
 
 
 def _columns(by: str) -> Sequence[Column]:

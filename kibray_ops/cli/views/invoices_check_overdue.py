@@ -6,6 +6,7 @@ from kibray_ops.cli.render import counted, heading, show_problems
 from kibray_ops.cli.table import MOST_LINES, Column, money, print_table, summed
 from kibray_ops.cli.views import receivables
 from kibray_ops.cli.views.receivables import BALANCE, DAYS, DUE, INVOICE, PROJECT, STATUS
+from kibray_ops.cli.views.told import told_whom
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,13 +44,4 @@ def show(told: "Report", out: "Console") -> None:
 def _done(told: "Report") -> str:
     result = told.result
     verb = "would be" if told.dry_run else "was" if result["updated"] == 1 else "were"
-    marked = f"{result['updated']:,} {verb} marked OVERDUE"
-    if not result["notifications"]:
-        return f"{marked}; nobody {'would be' if told.dry_run else 'was'} told anything new."
-    written = counted(result["notifications"], "notification")
-    if result["summaries"]:
-        written += (
-            f", {'all' if result['summaries'] == result['notifications'] else result['summaries']} of them summaries"
-        )
-    people = counted(result["recipients"], "person", "people")
-    return f"{marked}; {people} {'would get' if told.dry_run else 'got'} {written}."
+    return f"{result['updated']:,} {verb} marked OVERDUE; {told_whom(told)}."
