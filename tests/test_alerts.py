@@ -203,6 +203,26 @@ def test_ten_at_once_write_each_row_once(world: World) -> None:
     assert len(world.rows("kibray_ops_alert")) == 8
 
 
+@pytest.mark.parametrize(
+    "words", [("inventory", "check-shortages"), ("touchups", "alert"), ("plans", "alert-incomplete")]
+)
+def test_ten_at_once_tell_each_thing_once(words: tuple[str, str], world: World) -> None:
+    owner = world.office()
+    world.item("Caulk", "10")
+    for _ in range(4):
+        project = world.project()
+        world.plan(project, TODAY)
+        for _ in range(3):
+            world.touchup(project)
+    processes = [world.command(*words, "--as-of", TODAY) for _ in range(10)]
+    codes = [(process.communicate(timeout=120), process.returncode)[1] for process in processes]
+    assert set(codes) <= {0, 75}
+    assert 0 in codes
+    subjects: list[int | None] = [None] if words[0] == "inventory" else [1, 2, 3, 4]
+    assert told(world) == [(owner, subject) for subject in subjects]
+    assert len(world.rows("kibray_ops_alert")) == len(subjects)
+
+
 def test_killed_at_any_moment_and_run_again(world: World) -> None:
     world.office()
     for number in range(200):

@@ -96,7 +96,7 @@ def test_json_is_one_object_with_the_same_keys_whatever_happens(
         ("payroll nonsense", {}, 2),
         ("runs show 99", {}, 2),
         ("runs list --job nonsense", {}, 2),
-        ("inventory check-shortages", {}, 1),
+        ("weather fetch-snapshots", {}, 1),
         ("payroll generate", {"KIBRAY_OPS_DATABASE_URL": "sqlite:///none.sqlite3"}, 78),
         ("payroll generate", {"KIBRAY_OPS_DATABASE_URL": ""}, 78),
         ("runs list", {"KIBRAY_OPS_DATABASE_URL": "postgresql://u:hunter22@127.0.0.1:1/d"}, 75),

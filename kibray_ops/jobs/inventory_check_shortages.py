@@ -69,10 +69,10 @@ def _is_quantity() -> ColumnElement[bool]:
 
 
 def _short() -> Any:
-    # Rounded: SQLite adds decimals up as binary fractions, and 0.1 + 0.2 is not less than 0.3.
-    total = func.round(func.sum(case((_is_quantity(), STOCK.c.quantity), else_=0)), 2)
+    total = func.sum(case((_is_quantity(), STOCK.c.quantity), else_=0))
     stock = select(STOCK.c.item_id, total.label("total")).group_by(STOCK.c.item_id).subquery("stock")
-    have = func.coalesce(stock.c.total, 0)
+    # Rounded: SQLite adds decimals up as binary fractions, where 0.7 + 0.1 + 0.2 is less than 1.
+    have = func.round(func.coalesce(stock.c.total, 0), 2)
     return (
         select(
             ITEMS.c.id,

@@ -1,0 +1,249 @@
+"""Daily plans that are drafts past their deadline: who hears of which, daily or once ever."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from kibray_ops.report import Report
+from tests.world import World
+
+PLANS = "alert-incomplete-daily-plans"
+NOW = "2025-11-24T17:15"
+TOMORROW = "2025-11-25"
+
+
+def done(report: Report) -> Report:
+    assert report.exit_code == 0, (report.error, report.traceback)
+    return report
+
+
+def told(world: World) -> list[tuple[int, int]]:
+    """Return (user, plan) of every notification; a summary is about none."""
+    return sorted((row["user_id"], row["related_object_id"] or 0) for row in world.rows("core_notification"))
+
+
+# ---- which plans
+
+
+@pytest.mark.parametrize(
+    ("deadline", "late"),
+    [("17:15", False), ("17:14", True), ("17:16", False), ("00:00", True)],
+)
+def test_a_deadline_is_a_moment(deadline: str, late: bool, world: World) -> None:
+    """17:15 in Denver is 00:15 of the next day in UTC: a comparison of dates would be a day off."""
+    world.office()
+    hour, minute = map(int, deadline.split(":"))
+    due = datetime(2025, 11, 24, hour, minute, tzinfo=UTC) + timedelta(hours=7)
+    world.plan(world.project(), TOMORROW, completion_deadline=due)
+    assert done(world.execute(PLANS, at=NOW)).result["alerted"] == late
+
+
+@pytest.mark.parametrize("status", ["DRAFT", "PUBLISHED", "IN_PROGRESS", "COMPLETED", "SKIPPED"])
+def test_only_drafts(status: str, world: World) -> None:
+    world.office()
+    world.plan(world.project(), TOMORROW, status=status)
+    assert done(world.execute(PLANS, at=NOW)).result["alerted"] == (status == "DRAFT")
+
+
+def test_projects_that_have_ended_are_left_alone(world: World) -> None:
+    world.office()
+    world.plan(world.project("Ended", end_date=date(2025, 11, 23)), "2025-11-20")
+    world.plan(world.project("Ends", end_date=date(2025, 11, 24)), TOMORROW)
+    left = 1
+    if world.version == "2026-06":
+        world.plan(world.project("Archived", is_archived=True), TOMORROW)
+        left = 2
+    report = done(world.execute(PLANS, at=NOW))
+    assert [row["project"] for row in report.rows] == ["Ends"]
+    assert (report.result["left_alone"], report.result["late"]) == (left, 1)
+
+
+# ---- who
+
+
+def test_the_creator_and_admins_are_told_each_once(world: World) -> None:
+    admin, planner = world.user("admin"), world.user("planner")
+    foreman, left = world.user("foreman", staff=False), world.user("left", staff=False, active=False)
+    world.add("core_profile", user_id=foreman, language="es")
+    world.user("painter", staff=False)
+    world.sql("UPDATE auth_user SET first_name = 'Fay', last_name = 'Orr' WHERE id = ?", foreman)
+    creators = {
+        world.plan(world.project(f"P{n}"), TOMORROW, who): who for n, who in enumerate((foreman, planner, left, None))
+    }
+    report = done(world.execute(PLANS, at=NOW))
+    expected = [(user, plan) for plan in creators for user in (admin, planner)]
+    (of_foreman,) = [plan for plan, who in creators.items() if who == foreman]
+    assert told(world) == sorted([*expected, (foreman, of_foreman)])
+    assert (report.result["alerted"], report.result["notifications"], report.result["recipients"]) == (4, 9, 3)
+    assert report.problems == []
+    assert [row["created_by"] for row in report.rows] == ["Fay Orr", "planner", "left", ""]
+    (row,) = [row for row in world.rows("core_notification") if row["user_id"] == foreman]
+    assert row["title"] == "El plan diario del 2025-11-25 sigue en borrador: P0"
+    assert row["message"] == (
+        "El plan de P0 para el 2025-11-25 debía estar completo el 2025-11-24 17:00, hace 15 minutos."
+    )
+    (row,) = [
+        row
+        for row in world.rows("core_notification")
+        if (row["user_id"], row["related_object_id"]) == (admin, of_foreman)
+    ]
+    assert row["title"] == "The daily plan for 2025-11-25 is still a draft: P0"
+    assert row["message"] == (
+        "The plan of P0 for 2025-11-25 should have been complete by 2025-11-24 17:00, 15 minutes ago."
+    )
+    fixed = {
+        "notification_type": "alert", "related_object_type": "daily_plan", "is_read": False,
+        "link_url": f"/daily-plan/{of_foreman}/edit/",
+    }  # fmt: skip
+    fixed |= {"project_id": 1} if world.version == "2026-06" else {}
+    assert {name: row[name] for name in fixed} == fixed
+
+
+def test_without_an_admin_the_creator_hears_and_nothing_is_lost(world: World) -> None:
+    foreman = world.user("foreman", staff=False)
+    mine, nobodys = (world.plan(world.project(), TOMORROW, who) for who in (foreman, None))
+    report = done(world.execute(PLANS, at=NOW))
+    assert [(problem.kind, problem.subject) for problem in report.problems] == [("no_admins", "daily plans")]
+    assert told(world) == [(foreman, mine)]
+    assert report.result["alerted"] == 1
+    admin = world.user("admin")
+    done(world.execute(PLANS, at=NOW))
+    assert told(world) == sorted([(foreman, mine), (admin, mine), (admin, nobodys)])
+
+
+# ---- how often
+
+
+def test_daily_until_its_day_has_passed(world: World) -> None:
+    owner = world.office()
+    plan = world.plan(world.project(), "2025-11-26")
+    days = (
+        ("24T17:15", 0), ("25T17:00", 0), ("25T17:15", 1), ("25T23:59", 1), ("26T00:10", 2), ("26T17:15", 2),
+        ("27T00:10", 2), ("27T17:15", 2), ("28T17:15", 2),
+    )  # fmt: skip
+    for at, count in days:
+        report = done(world.execute(PLANS, at=f"2025-11-{at}"))
+        assert told(world) == [(owner, plan)] * count, at
+    assert (report.result["told_before"], report.rows) == (1, [])
+
+
+def test_an_old_draft_is_told_once_ever_and_only_if_nobody_was_told(world: World) -> None:
+    owner = world.office()
+    foreman = world.user("foreman", staff=False)
+    plan = world.plan(world.project(), "2025-11-20", foreman)
+    for day in (24, 24, 25, 26):
+        done(world.execute(PLANS, at=f"2025-11-{day}T17:15"))
+        assert told(world) == [(owner, plan), (foreman, plan)]
+    world.user("new admin")
+    assert done(world.execute(PLANS, at="2025-11-27T17:15")).result["alerted"] == 0
+    # Its day is moved to the future: it is an open plan again.
+    due = datetime(2025, 11, 28, tzinfo=UTC)
+    world.sql("UPDATE core_dailyplan SET plan_date = ?, completion_deadline = ?", date(2025, 11, 29), due)
+    assert done(world.execute(PLANS, at="2025-11-28T17:15")).result["notifications"] == 3
+
+
+def test_the_first_run_on_an_old_database_gives_each_one_summary(world: World) -> None:
+    owner, spanish, few = world.office(), world.user("paz", staff=False), world.user("few", staff=False)
+    world.add("core_profile", user_id=spanish, language="es")
+    project = world.project()
+    model = world.plan(project, "2020-01-01", spanish)
+    columns = [name for name in world.rows("core_dailyplan")[0] if name not in ("id", "plan_date", "project_id")]
+    day = {"sqlite": "date('2020-01-01', '+' || n.i || ' days')", "postgresql": "date '2020-01-01' + n.i"}[world.engine]
+    world.sql(
+        f"INSERT INTO core_dailyplan (plan_date, project_id, {', '.join(columns)}) WITH RECURSIVE n(i) AS (SELECT 1 "
+        f"UNION ALL SELECT i + 1 FROM n WHERE i < 1999) SELECT {day}, {project}, "
+        f"{', '.join('c.' + name for name in columns)} FROM core_dailyplan c, n WHERE c.id = {model}"
+    )
+    mine = world.plan(project, TOMORROW, few)
+    dry = done(world.execute(PLANS, at=NOW, dry_run=True))
+    report = done(world.execute(PLANS, at=NOW))
+    assert (dry.result, dry.rows) == (report.result, report.rows)
+    assert (report.result["notifications"], report.result["summaries"], report.result["alerted"]) == (3, 2, 2001)
+    assert told(world) == sorted([(owner, 0), (spanish, 0), (few, mine)])
+    rows = {row["user_id"]: row for row in world.rows("core_notification")}
+    assert rows[owner]["title"] == "2,001 daily plans are still drafts, past their deadline"
+    assert "\n- 2025-11-25 Elm St: 15 minutes late\n- 2025-06-22 Elm St: 2,1" in rows[owner]["message"]
+    assert rows[owner]["message"].count("\n- ") == 5
+    assert rows[owner]["message"].endswith("\nand 1996 more.")
+    assert rows[spanish]["title"] == "2,000 planes diarios siguen en borrador, pasada su hora límite"
+    assert rows[owner]["link_url"] == "/planning/list/"
+    again = done(world.execute(PLANS, at=NOW))
+    assert (again.result["notifications"], again.result["told_before"]) == (0, 2000)
+    later = done(world.execute(PLANS, at="2025-11-25T17:15"))
+    assert (later.result["notifications"], later.result["alerted"]) == (2, 1)
+
+
+def test_a_dry_run_before_db_init_tells_of_everything(bare: World) -> None:
+    bare.office()
+    bare.plan(bare.project(), "2025-11-20")
+    assert done(bare.execute(PLANS, at=NOW, dry_run=True)).result["alerted"] == 1
+
+
+# ---- what is odd
+
+
+def test_a_plan_whose_project_is_gone_is_told_and_named(sqlite_world: World) -> None:
+    owner = sqlite_world.office()
+    plan = sqlite_world.plan(99, TOMORROW)
+    report = done(sqlite_world.execute(PLANS, at=NOW))
+    assert told(sqlite_world) == [(owner, plan)]
+    assert [(p.kind, p.subject, p.message) for p in report.problems] == [
+        ("no_project", f"plan {plan} for 2025-11-25", "project 99 is gone")
+    ]
+    (row,) = sqlite_world.rows("core_notification")
+    assert (row["project_id"], row["title"]) == (None, "The daily plan for 2025-11-25 is still a draft: project 99")
+
+
+def test_a_creator_who_is_gone_ends_nothing(sqlite_world: World) -> None:
+    owner = sqlite_world.office()
+    plan = sqlite_world.plan(sqlite_world.project(), TOMORROW, 99)
+    done(sqlite_world.execute(PLANS, at=NOW))
+    assert told(sqlite_world) == [(owner, plan)]
+
+
+@pytest.mark.parametrize("deadline", [datetime(1, 1, 1, tzinfo=UTC), datetime(1900, 1, 1, tzinfo=UTC)])
+def test_deadlines_at_the_beginning_of_the_calendar(deadline: datetime, newest: World) -> None:
+    newest.office()
+    newest.plan(newest.project(), TOMORROW, completion_deadline=deadline)
+    (row,) = done(newest.execute(PLANS, at=NOW)).rows
+    assert row["late_minutes"] > 60_000_000
+
+
+@pytest.mark.parametrize("name", ["x" * 100, "👩‍🎨" * 33, "áéíóúñ" * 16, "", "[red]", "a\nb\x1b[31m"])
+def test_titles_fit_whatever_a_project_is_called(name: str, newest: World) -> None:
+    newest.office()
+    newest.plan(newest.project(name), TOMORROW)
+    done(newest.execute(PLANS, at=NOW))
+    (row,) = newest.rows("core_notification")
+    assert len(row["title"]) <= 200
+    assert row["title"].startswith("The daily plan for 2025-11-25 is still a draft: ")
+    assert "\n" not in row["title"]
+    assert "\x1b" not in row["title"]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "words"),
+    [(1, "1 minute"), (59, "59 minutes"), (60, "1 hour"), (1439, "23 hours"), (1440, "1 day"), (2880, "2 days")],
+)
+def test_how_late_is_said_in_whole_units(minutes: int, words: str) -> None:
+    from kibray_ops.messages import en
+
+    assert en.lasting(timedelta(minutes=minutes)) == words
+
+
+def test_the_report_shows_how_late_each_is(sqlite_world: World) -> None:
+    foreman = sqlite_world.user("foreman", staff=False)
+    sqlite_world.office()
+    sqlite_world.plan(sqlite_world.project("Elm [b]"), TOMORROW, foreman)
+    sqlite_world.plan(sqlite_world.project("Oak"), "2025-11-20")
+    sqlite_world.environment["COLUMNS"] = "100"
+    words = ("plans", "alert-incomplete", "--as-of", NOW)
+    shown = sqlite_world.run(*words, "--dry-run").stdout
+    assert "2 drafts to tell of; 2 people would get 3 notifications." in shown
+    lines = [line.split() for line in shown.splitlines() if line.startswith("2025")]
+    assert lines == [
+        ["2025-11-25", "Elm", "[b]", "2025-11-24", "17:00", "15", "minutes", "foreman", "2", "daily"],
+        ["2025-11-20", "Oak", "2025-11-19", "17:00", "5", "days", "1", "never"],
+    ]
+    sqlite_world.run(*words)
+    assert "Left alone: 1 draft whose day has passed, told before." in sqlite_world.run(*words).stdout
