@@ -367,9 +367,11 @@ def _insert_stock(connection: Connection) -> None:
 
 
 def _insert_tasks(connection: Connection, clock: Clock) -> None:
-    names, made = "project_id status priority title", clock.now() - timedelta(days=6)
-    _insert(connection, work.Task, _named(f"{names} is_touchup", TASKS, created_at=made))
-    _insert(connection, work.TouchUp, _named(names, PINNED_TOUCHUPS, created_at=made))
+    names, now = "project_id status priority title", clock.now()
+    for model, more, rows in ((work.Task, " is_touchup", TASKS), (work.TouchUp, "", PINNED_TOUCHUPS)):
+        made = ({"created_at": now - timedelta(days=2 + number * 5 % 17)} for number in range(len(rows)))
+        named = _named(names + more, rows)
+        _insert(connection, model, [row | when for row, when in zip(named, made, strict=True)])
 
 
 def _plans(clock: Clock) -> list[Row]:

@@ -1,4 +1,4 @@
-"""kibray-ops demo: a contractor's office in one file, with last week's payroll and what clients owe."""
+"""kibray-ops demo: a contractor's office in one file, with last week's payroll, what clients owe, and the alerts."""
 
 import os
 import shlex
@@ -23,12 +23,22 @@ if TYPE_CHECKING:
 ZONE = "America/Denver"
 """Where the demo's contractor works; used when the machine does not tell its own zone."""
 _JOBS = {job.name: job for job in registry.JOBS}
-SHOWN = (_JOBS["generate-weekly-payroll"], _JOBS["check-overdue-invoices"])
+SHOWN = tuple(
+    _JOBS[name]
+    for name in (
+        "generate-weekly-payroll",
+        "check-overdue-invoices",
+        "check-inventory-shortages",
+        "alert-high-priority-touchups",
+        "alert-incomplete-daily-plans",
+    )
+)
 WORTH_TRYING = (
     ("payroll generate --week --dry-run", "the report again; nothing is written"),
     ("payroll generate --week --csv payroll.csv", "for a spreadsheet"),
     ("invoices aging --by client", "who owes what for how long"),
     ("invoices check-overdue", "nobody is told anything twice"),
+    ("touchups alert --threshold 2 --dry-run", "who would hear of fewer"),
     ("invoices update-statuses --dry-run", "what else would change"),
     ("payroll discard --week --dry-run", "what could be taken back"),
     ("runs list", "what ran, and how it ended"),
@@ -41,7 +51,7 @@ def demo(
         Path, typer.Option("--file", metavar="NAME", help="The file to make; one that exists is never touched.")
     ] = Path("kibray-demo.sqlite3"),
 ) -> None:
-    """Make a demo database in the current directory; run last week's payroll and the overdue notices on it."""
+    """Make a demo database in the current directory; run last week's payroll and the alerts on it."""
     from kibray_ops.cli.views.invoices_ageing import show
     from kibray_ops.limits import terminable
     from kibray_ops.report import explained

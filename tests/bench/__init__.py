@@ -1,11 +1,12 @@
-"""Measurements, run by hand: `python -m tests.bench.payroll`, `python -m tests.bench.invoices`, `….startup`."""
+"""Measurements, run by hand: `python -m tests.bench.payroll`, `….invoices`, `….alerts`, `….startup`."""
 
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -48,6 +49,28 @@ def whole_process(world: World, *words: str) -> float:
 def ways(words: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
     """Return the ways in which a job is started."""
     return {"--cron": ("--cron", *words), "with the report": words, "--json": (*words, "--json")}
+
+
+def measure(
+    world: World,
+    words: tuple[str, ...],
+    statements: Sequence[str],
+    restore: Callable[[World], None],
+    state: Callable[[World], Any],
+) -> None:
+    """Measure one job in turns with the plain SQL, which has to come to the same."""
+    started = ways(words)
+    seconds: dict[str, list[float]] = {name: [] for name in started}
+    plain = []
+    for _ in range(ROUNDS):
+        for name, command in started.items():
+            restore(world)
+            seconds[name].append(whole_process(world, *command))
+        ours = state(world)
+        restore(world)
+        plain.append(plain_sql(world, *statements))
+        assert ours == state(world)
+    show(words[1], plain, seconds)
 
 
 def show(title: str, plain: Sequence[float], found: Mapping[str, Sequence[float]]) -> None:

@@ -6,7 +6,7 @@ told. Target: 1.5 x (SQL + 0.9 s).
 
 from typing import Any
 
-from tests.bench import ROUNDS, plain_sql, postgresql, show, ways, whole_process
+from tests.bench import ROUNDS, measure, postgresql
 from tests.world import World
 
 NEWLY_OVERDUE, OVERDUE, SETTLED, NOT_DUE, PAID, PEOPLE = 12_000, 2_000, 1_000, 10_000, 25_000, 5
@@ -116,23 +116,7 @@ def main() -> None:
             ("update-statuses", (UPDATE_OVERDUE, UPDATE_PAID)),
             ("check-overdue", (UPDATE_OVERDUE, TELL)),
         ):
-            measure(world, ("invoices", verb, *AS_OF), statements)
-
-
-def measure(world: World, words: tuple[str, ...], statements: tuple[str, ...]) -> None:
-    """Measure one job in turns with the plain SQL."""
-    started = ways(words)
-    seconds: dict[str, list[float]] = {name: [] for name in started}
-    plain = []
-    for _ in range(ROUNDS):
-        for name, command in started.items():
-            restore(world)
-            seconds[name].append(whole_process(world, *command))
-        ours = state(world)
-        restore(world)
-        plain.append(plain_sql(world, *statements))
-        assert ours == state(world)
-    show(words[1], plain, seconds)
+            measure(world, ("invoices", verb, *AS_OF), statements, restore, state)
 
 
 if __name__ == "__main__":
