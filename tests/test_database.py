@@ -253,6 +253,12 @@ def test_a_role_with_the_printed_grants_can_do_everything_and_read_no_secret(pg_
     for due in ("2025-11-01", "2026-11-01"):
         pg_world.invoice(due, "OVERDUE", due)
         pg_world.invoice(f"{due} sent", "SENT", due, paid="100.00" if due > "2026" else "0")
+    site = pg_world.rows("core_project")[0]["id"]
+    pg_world.item("Caulk", "10", "-1")
+    pg_world.plan(site, "2025-11-25")
+    pg_world.manages(pg_world.user("pm", staff=False), site)
+    for _ in range(3):
+        pg_world.touchup(site)
     pg_world.sql(f'CREATE ROLE "{role}" LOGIN')
     printed = pg_world.run("db", "grants", role).stdout
     with pg_world.connect() as connection:
@@ -265,9 +271,13 @@ def test_a_role_with_the_printed_grants_can_do_everything_and_read_no_secret(pg_
             ("discard-weekly-payroll", {}),
             ("update-invoice-statuses", {"reopen": True}),
             ("check-overdue-invoices", {}),
+            ("check-inventory-shortages", {}),
+            ("alert-high-priority-touchups", {}),
+            ("alert-incomplete-daily-plans", {}),
         ):
-            report = pg_world.execute(job, **options)
+            report = pg_world.execute(job, at="2025-11-24T17:15", **options)
             assert report.exit_code == 0, report.error
+            assert job[:5] not in ("check", "alert") or report.result["notifications"] > 0
         assert pg_world.run("invoices", "aging").returncode == 0
         for secret in ("password FROM auth_user", "social_security_number FROM core_employee"):
             with pytest.raises(Exception, match="permission denied"):
