@@ -168,9 +168,12 @@ def test_titles_fit_whatever_an_item_is_called(name: str, newest: World) -> None
     newest.office()
     newest.item(name, "10")
     done(newest.execute(SHORTAGES))
-    newest.item("Tape", "10", "9")
+    newest.item("Tape", "10", "9", unit="roll")
     done(newest.execute(SHORTAGES, at="2025-11-25T08:00"))
-    for row in newest.rows("core_notification"):
+    first, second = newest.rows("core_notification")
+    assert first["message"].endswith(": 0 of 10, 10 short")
+    assert second["message"].endswith("\n- Tape: 9 of 10 roll, 1 short")
+    for row in (first, second):
         assert len(row["title"]) <= 200
         assert "\n" not in row["title"]
         assert "\x1b" not in row["title"] + row["message"]

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from kibray_ops.payroll import Week
+from kibray_ops.payroll import Week, trimmed
 
 if TYPE_CHECKING:
     from kibray_ops.receivables import Receivable
@@ -52,6 +52,11 @@ class Shortage(NamedTuple):
     def short(self) -> Decimal:
         """Return how much is missing."""
         return self.need - self.have
+
+    @property
+    def needed(self) -> str:
+        """Return the threshold with its unit."""
+        return f"{trimmed(self.need)} {self.unit}".rstrip()
 
 
 class TouchUp(NamedTuple):

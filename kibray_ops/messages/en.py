@@ -75,10 +75,10 @@ def payroll_ready(payroll: PayrollReady) -> Message:
 
 def low_stock(shortages: Sequence[Shortage]) -> Message:
     first, count = shortages[0], len(shortages)
-    items = [f"{s.name}: {trimmed(s.have)} of {trimmed(s.need)} {s.unit}, {trimmed(s.short)} short" for s in shortages]
+    items = [f"{s.name}: {trimmed(s.have)} of {s.needed}, {trimmed(s.short)} short" for s in shortages[:NAMED]]
     return Message(
         f"{count:,} items are low in stock, above all {first.name}" if count > 1 else f"Low in stock: {first.name}",
-        "Below the threshold, the emptiest first:\n" + listed(items[:NAMED], count, "and {count} more."),
+        "Below the threshold, the emptiest first:\n" + listed(items, count, "and {count} more."),
     )
 
 

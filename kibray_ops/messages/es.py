@@ -75,12 +75,12 @@ def payroll_ready(payroll: PayrollReady) -> Message:
 
 def low_stock(shortages: Sequence[Shortage]) -> Message:
     first, count = shortages[0], len(shortages)
-    items = [f"{s.name}: {trimmed(s.have)} de {trimmed(s.need)} {s.unit}, faltan {trimmed(s.short)}" for s in shortages]
+    items = [f"{s.name}: {trimmed(s.have)} de {s.needed}, faltan {trimmed(s.short)}" for s in shortages[:NAMED]]
     return Message(
         f"{count:,} artículos con pocas existencias, sobre todo {first.name}"
         if count > 1
         else f"Pocas existencias: {first.name}",
-        "Por debajo del umbral, los más escasos primero:\n" + listed(items[:NAMED], count, "y {count} más."),
+        "Por debajo del umbral, los más escasos primero:\n" + listed(items, count, "y {count} más."),
     )
 
 

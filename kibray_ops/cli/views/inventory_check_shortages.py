@@ -30,11 +30,11 @@ def _bar(row: dict[str, Any]) -> str:
 
 COLUMNS = (
     Column("Item", lambda row: row["item"], is_text=True, may_be_cut=True),
-    Column("Category", lambda row: row["category"], least_width=90, is_text=True),
+    Column("Category", lambda row: row["category"], least_width=90, is_text=True, may_be_cut=True),
     Column("Have", lambda row: trimmed(row["have"])),
     Column("Need", lambda row: trimmed(row["need"])),
     Column("Short", lambda row: trimmed(row["short"])),
-    Column("Unit", lambda row: row["unit"], is_text=True),
+    Column("Unit", lambda row: row["unit"], is_text=True, may_be_cut=True),
     Column("In stock", _bar, least_width=70, is_text=True),
 )
 
