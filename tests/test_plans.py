@@ -239,7 +239,7 @@ def test_the_report_shows_how_late_each_is(sqlite_world: World) -> None:
     sqlite_world.environment["COLUMNS"] = "100"
     words = ("plans", "alert-incomplete", "--as-of", NOW)
     shown = sqlite_world.run(*words, "--dry-run").stdout
-    assert "2 drafts to tell of; 2 people would get 3 notifications." in shown
+    assert "2 late drafts; 2 people would get 3 notifications." in shown
     lines = [line.split() for line in shown.splitlines() if line.startswith("2025")]
     assert lines == [
         ["2025-11-25", "Elm", "[b]", "2025-11-24", "17:00", "15", "minutes", "foreman", "2", "daily"],

@@ -265,6 +265,22 @@ def test_the_text_names_the_most_urgent_five(world: World) -> None:
     assert [touchup["title"] for touchup in line["first"]] == ["Older", "Newer", "Oldest", "Drip", "Drip"]
 
 
+def test_the_most_urgent_project_comes_first(newest: World) -> None:
+    newest.office()
+    many, urgent, old, most = (
+        site(newest, 5, "Many"),
+        site(newest, 2, "Urgent"),
+        site(newest, 5, "Old"),
+        newest.project(),
+    )
+    newest.touchup(urgent, "urgent")
+    newest.touchup(old, created_at=datetime(2025, 1, 1, tzinfo=UTC))
+    for project in (many, most, most, most):
+        newest.touchup(project, "urgent" if project == most else "high")
+    report = done(newest.execute(TOUCHUPS, at=TODAY))
+    assert [row["project_id"] for row in report.rows] == [most, urgent, old, many]
+
+
 def test_a_status_that_kibray_does_not_know_is_named(world: World) -> None:
     world.office()
     elm = site(world, 2)

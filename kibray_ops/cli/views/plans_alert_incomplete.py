@@ -39,8 +39,7 @@ def show(told: "Report", out: "Console") -> None:
     """Print one line per late plan, who is told, and what needs a look."""
     result = told.result
     out.print(heading(told, f"Daily plans past their deadline on {result['date']}"))
-    late = counted(result["late"], "draft")
-    out.print(f"{late} to tell of; {told_whom(told)}.")
+    out.print(f"{counted(result['late'], 'late draft')}; {told_whom(told)}.")
     silent = (
         (result["told_before"], "whose day has passed, told before"),
         (result["left_alone"], "of projects that have ended or are archived"),
