@@ -163,7 +163,8 @@ def test_managers_and_admins_are_told_each_once(world: World) -> None:
     rows = {(row["user_id"], row["related_object_id"]): row for row in world.rows("core_notification")}
     assert rows[manager, elm]["title"] == "3 high-priority touch-ups open: Elm"
     assert rows[spanish, oak]["title"] == "3 retoques prioritarios sin terminar: Oak"
-    assert "- Drip (alta, 4 días)" in rows[spanish, oak]["message"]
+    spoken = "Urgentes: 0, de prioridad alta: 3; el más antiguo lleva 4 días abierto.\n- Drip (alta, 4 días)\n"
+    assert rows[spanish, oak]["message"].startswith(spoken)
     for (_, project), row in rows.items():
         fixed = {
             "notification_type": "task_alert", "related_object_type": "project", "is_read": False,
@@ -235,6 +236,8 @@ def test_whoever_has_very_many_to_hear_of_gets_a_summary(count: int, summed: boo
     if summed:
         (row,) = [row for row in world.rows("core_notification") if row["user_id"] == admin]
         assert row["title"] == "11 projects have 33 high-priority touch-ups open"
+        line = "\n- Site 0: 3 high-priority touch-ups (0 urgent), the oldest open for 4 days\n"
+        assert line in row["message"]
         assert row["message"].count("\n- Site") == 5
         assert row["message"].endswith("and 6 more projects.")
         assert row["link_url"] == "/projects/"

@@ -93,7 +93,10 @@ def touchups(touchups: TouchUps) -> Message:
 
 def touchups_of_projects(projects: Sequence[TouchUps]) -> Message:
     count, total = len(projects), sum(project.total for project in projects)
-    items = [f"{p.project}: {_touchups(p)}, {p.urgent} urgent, the oldest {_days(p.oldest)}" for p in projects[:NAMED]]
+    items = [
+        f"{p.project}: {_touchups(p)} ({p.urgent} urgent), the oldest open for {_days(p.oldest)}"
+        for p in projects[:NAMED]
+    ]
     return Message(
         f"{count:,} projects have {total:,} high-priority touch-ups open",
         "The most urgent first:\n" + listed(items, count, "and {count} more projects."),

@@ -80,7 +80,7 @@ def low_stock(shortages: Sequence[Shortage]) -> Message:
         f"{count:,} artículos con pocas existencias, sobre todo {first.name}"
         if count > 1
         else f"Pocas existencias: {first.name}",
-        "Por debajo del umbral, los más escasos primero:\n" + listed(items, count, "y {count} más."),
+        "Por debajo del mínimo, los más escasos primero:\n" + listed(items, count, "y {count} más."),
     )
 
 
@@ -88,7 +88,7 @@ def touchups(touchups: TouchUps) -> Message:
     items = [f"{t.title} ({PRIORITIES[t.priority]}, {_days(t.days)})" for t in touchups.first]
     return Message(
         f"{_touchups(touchups)} sin terminar: {touchups.project}",
-        f"{touchups.urgent} urgentes, {touchups.high} de prioridad alta; el más antiguo lleva "
+        f"Urgentes: {touchups.urgent}, de prioridad alta: {touchups.high}; el más antiguo lleva "
         f"{_days(touchups.oldest)} abierto.\n" + listed(items, touchups.total, "y {count} más."),
     )
 
@@ -96,7 +96,8 @@ def touchups(touchups: TouchUps) -> Message:
 def touchups_of_projects(projects: Sequence[TouchUps]) -> Message:
     count, total = len(projects), sum(project.total for project in projects)
     items = [
-        f"{p.project}: {_touchups(p)}, {p.urgent} urgentes, el más antiguo {_days(p.oldest)}" for p in projects[:NAMED]
+        f"{p.project}: {_touchups(p)} (urgentes: {p.urgent}), el más antiguo abierto hace {_days(p.oldest)}"
+        for p in projects[:NAMED]
     ]
     return Message(
         f"{count:,} proyectos tienen {total:,} retoques prioritarios sin terminar",

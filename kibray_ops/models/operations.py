@@ -86,9 +86,11 @@ class Provenance(Operations, table=True):
 class AlertRecord(Operations, table=True):
     """The ledger of who was told what: nobody is told the same thing twice.
 
-    The subject is a row of Kibray's and a date: an invoice and its due date, a payroll period and its Monday. Whoever
-    was told of a stage need not be told of a lower one. The primary key is in the order of that question. A row may go
-    only when its subject can be told of no more: if age alone decided, long overdue invoices would be told anew.
+    The subject is a row of Kibray's and a date: an invoice and its due date, a payroll period and its Monday, or what
+    is told daily (a project's touch-ups, a plan, all stock as 0) and the day. Whoever was told of a stage need not be
+    told of a lower one. The primary key is in the order of that question, and of whether anybody ever heard of a plan.
+    A row may go only when its subject can be told of no more: if age alone decided, long overdue invoices and old
+    drafts would be told anew.
     """
 
     __tablename__ = "kibray_ops_alert"
