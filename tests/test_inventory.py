@@ -113,6 +113,18 @@ def test_again_on_the_next_day_and_not_before(world: World) -> None:
     assert item
 
 
+def test_the_emptiest_comes_first(newest: World) -> None:
+    for name, need, stock in (
+        ("Half", "1000", "500"),
+        ("Empty", "2", "0"),
+        ("Less", "1000", "400"),
+        ("Bare", "3", "0"),
+    ):
+        newest.item(name, need, stock)
+    report = done(newest.execute(SHORTAGES, dry_run=True))
+    assert [row["item"] for row in report.rows] == ["Bare", "Empty", "Less", "Half"]
+
+
 def test_nobody_to_tell_loses_nothing(world: World) -> None:
     world.item("Caulk", "10")
     report = done(world.execute(SHORTAGES))
