@@ -76,7 +76,9 @@ def test_touchups_of_the_later_schema_count_beside_tasks(newest: World) -> None:
     newest.office()
     counts = {
         **{(status, "urgent"): True for status in ("open", "in_progress", "review")},
-        ("closed", "urgent"): False, ("open", "low"): False, ("open", "medium"): False,
+        ("closed", "urgent"): False,
+        ("open", "low"): False,
+        ("open", "medium"): False,
     }
     for status, priority in counts:
         pin(newest, site(newest, 2, f"{status} {priority}"), status, priority)
