@@ -401,6 +401,13 @@ def test_help_imports_nothing_heavy(words: str) -> None:
     assert imported(words, "sqlalchemy", "sqlmodel", "pydantic", "httpx", "psycopg", "croniter", "alembic") == set()
 
 
+@pytest.mark.parametrize("words", [(), ("plans",)])
+def test_without_a_command_help_is_shown_once(words: tuple[str, ...], sqlite_world: World) -> None:
+    shown = sqlite_world.run(*words)
+    assert (shown.returncode, shown.stderr) == (2, "")
+    assert shown.stdout.count("Usage:") == 1
+
+
 def test_completion_imports_nothing_heavy() -> None:
     environment = {
         **os.environ,

@@ -84,7 +84,7 @@ def usage(error: typer.TyperException, arguments: list[str]) -> int:
     """Show what is wrong with the words of a command, and return the exit code."""
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
-        sys.stdout.write(f"{context.get_help()}\n")
+        sys.stdout.write(f"{error.format_message()}\n")  # empty where Rich has printed the help already
         return error.exit_code
     where = context.command_path if context is not None else "kibray-ops"
     told = errors.UsageError(error.format_message(), hint=f"`{where} --help` shows what it takes.")
