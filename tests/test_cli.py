@@ -373,6 +373,14 @@ def test_runs_are_listed_and_shown(newest: World) -> None:
     assert "generate-weekly-payroll" in newest.run("runs", "list", "--status", "failed").stdout
 
 
+def test_the_counts_of_a_run_stand_in_one_column(sqlite_world: World) -> None:
+    report = sqlite_world.execute("check-inventory-shortages")
+    shown = sqlite_world.run("runs", "show", str(report.run_id)).stdout
+    column = shown.splitlines()[1].index("20")
+    lines = {line[:column].strip(): line[column:] for line in shown.splitlines()[1:]}
+    assert lines.items() >= {name.replace("_", " "): str(value) for name, value in report.result.items()}.items()
+
+
 def test_the_list_of_runs_fits_100_columns(sqlite_world: World) -> None:
     sqlite_world.run("--cron", "payroll", "generate", "--week", *AS_OF)
     sqlite_world.sql("UPDATE kibray_ops_run SET status = 'interrupted', job = 'alert-high-priority-touchups'")

@@ -78,12 +78,13 @@ def show_run(
         "on": f"{run['host']}, process {run['pid']}, kibray-ops {run['version']}",
         "options": json.dumps(run["arguments"]) if run["arguments"] else None,
     }
-    for name, value in facts.items():
-        if value not in (None, ""):
-            out.print(f"  {name:<14} {escape(str(value))}")
+    told = {name: value for name, value in facts.items() if value not in (None, "")}
     for name, value in (run["result"] or {}).items():
         shown = ", ".join(f"{key}: {part}" for key, part in value.items()) if isinstance(value, dict) else value
-        out.print(f"  {name.replace('_', ' '):<14} {escape(str(shown))}", soft_wrap=True)
+        told[name.replace("_", " ")] = shown
+    width = max(map(len, told))
+    for name, value in told.items():
+        out.print(f"  {name:<{width}}  {escape(str(value))}", soft_wrap=True)
     render.show_problems([_problem(problem) for problem in run["problems"]], out, title="Problems")
     if run["error"]:
         out.print("\n[bold]Error[/]")
