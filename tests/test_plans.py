@@ -164,7 +164,7 @@ def test_the_first_run_on_an_old_database_gives_each_one_summary(world: World) -
     assert rows[owner]["title"] == "2,001 daily plans are still drafts, past their deadline"
     assert "\n- 2025-11-25 Elm St: 15 minutes late\n- 2025-06-22 Elm St: 2,1" in rows[owner]["message"]
     assert rows[owner]["message"].count("\n- ") == 5
-    assert rows[owner]["message"].endswith("\nand 1996 more.")
+    assert rows[owner]["message"].endswith("\nand 1,996 more.")
     assert rows[spanish]["title"] == "2,000 planes diarios siguen en borrador, pasada su hora límite"
     assert rows[owner]["link_url"] == "/planning/list/"
     again = done(world.execute(PLANS, at=NOW))

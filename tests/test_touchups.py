@@ -226,7 +226,7 @@ def test_whoever_has_very_many_to_hear_of_gets_a_summary(count: int, summed: boo
         line = "\n- Site 0: 3 high-priority touch-ups (0 urgent), the oldest open for 4 days\n"
         assert line in row["message"]
         assert row["message"].count("\n- Site") == 5
-        assert row["message"].endswith("and 6 more projects.")
+        assert row["message"].endswith("and 6 more.")
         assert row["link_url"] == "/projects/"
         assert row.get("project_id") is None
     before = world.rows("core_notification")

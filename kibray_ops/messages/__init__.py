@@ -145,7 +145,7 @@ def in_words(span: timedelta, units: Sequence[tuple[str, str]]) -> str:
 
 
 def listed(first: Sequence[str], count: int, more: str) -> str:
-    """Return the first of so many items, a line each; `more` tells, with a {count}, of those that are left out."""
+    """Return the first of so many items, a line each; `more` tells, with a {count}, of those left out."""
     lines = [f"- {item}" for item in first]
     if count > len(first):
         lines.append(more.format(count=count - len(first)))

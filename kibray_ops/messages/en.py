@@ -42,6 +42,8 @@ FLAGS = {
     "missing_days": "days without an entry",
 }
 """Flag of a payroll line → its words."""
+MORE = "and {count:,} more."
+"""How many of a list are left out."""
 PRIORITIES = {"urgent": "urgent", "high": "high"}
 
 
@@ -57,9 +59,9 @@ def overdue_invoices(invoices: "Sequence[Receivable]") -> Message:
     count, balance = len(invoices), sum((invoice.balance for invoice in invoices), ZERO)
     items = [f"{i.number}: {dollars(i.balance)}, {_days(i.days_past_due)}, {i.whose}" for i in invoices[:NAMED]]
     return Message(
-        f"{count} invoices are overdue: {dollars(balance)}",
+        f"{count:,} invoices are overdue: {dollars(balance)}",
         "Those that are new, or overdue for a good while longer than when you last heard of them; "
-        "the most urgent first:\n" + listed(items, count, "and {count} more."),
+        "the most urgent first:\n" + listed(items, count, MORE),
     )
 
 
@@ -69,7 +71,7 @@ def payroll_ready(payroll: PayrollReady) -> Message:
     if payroll.flagged:
         counted = ", ".join(f"{count} × {FLAGS[flag]}" for flag, count in payroll.counts)
         items = [f"{name}: {FLAGS[flag]}" for name, flag in payroll.flagged[:NAMED]]
-        body += f"\nPlease check: {counted}.\n" + listed(items, len(payroll.flagged), "and {count} more.")
+        body += f"\nPlease check: {counted}.\n" + listed(items, len(payroll.flagged), MORE)
     return Message(f"The payroll for {payroll.week} is ready for review: {dollars(payroll.gross)}", body)
 
 
@@ -78,7 +80,7 @@ def low_stock(shortages: Sequence[Shortage]) -> Message:
     items = [f"{s.name}: {trimmed(s.have)} of {s.needed}, {trimmed(s.short)} short" for s in shortages[:NAMED]]
     return Message(
         f"{count:,} items are low in stock, above all {first.name}" if count > 1 else f"Low in stock: {first.name}",
-        "Below the threshold, the emptiest first:\n" + listed(items, count, "and {count} more."),
+        "Below the threshold, the emptiest first:\n" + listed(items, count, MORE),
     )
 
 
@@ -87,7 +89,7 @@ def touchups(touchups: TouchUps) -> Message:
     return Message(
         f"{_touchups(touchups)} open: {touchups.project}",
         f"{touchups.urgent} urgent, {touchups.high} high; the oldest has been open for "
-        f"{_days(touchups.oldest)}.\n" + listed(items, touchups.total, "and {count} more."),
+        f"{_days(touchups.oldest)}.\n" + listed(items, touchups.total, MORE),
     )
 
 
@@ -99,7 +101,7 @@ def touchups_of_projects(projects: Sequence[TouchUps]) -> Message:
     ]
     return Message(
         f"{count:,} projects have {total:,} high-priority touch-ups open",
-        "The most urgent first:\n" + listed(items, count, "and {count} more projects."),
+        "The most urgent first:\n" + listed(items, count, MORE),
     )
 
 
@@ -115,7 +117,7 @@ def late_plans(plans: Sequence[LatePlan]) -> Message:
     items = [f"{plan.plan_date} {plan.project}: {lasting(plan.late)} late" for plan in plans[:NAMED]]
     return Message(
         f"{len(plans):,} daily plans are still drafts, past their deadline",
-        "Those whose day is yet to come first, then the newest:\n" + listed(items, len(plans), "and {count} more."),
+        "Those whose day is yet to come first, then the newest:\n" + listed(items, len(plans), MORE),
     )
 
 
@@ -124,8 +126,8 @@ def lasting(span: timedelta) -> str:
 
 
 def _touchups(touchups: TouchUps) -> str:
-    return f"{touchups.total} high-priority {'touch-up' if touchups.total == 1 else 'touch-ups'}"
+    return f"{touchups.total:,} high-priority {'touch-up' if touchups.total == 1 else 'touch-ups'}"
 
 
 def _days(count: int) -> str:
-    return "1 day" if count == 1 else f"{count} days"
+    return "1 day" if count == 1 else f"{count:,} days"

@@ -42,6 +42,8 @@ FLAGS = {
     "missing_days": "días sin entrada",
 }
 """Flag of a payroll line → its words."""
+MORE = "y {count:,} más."
+"""How many of a list are left out."""
 PRIORITIES = {"urgent": "urgente", "high": "alta"}
 
 
@@ -57,9 +59,9 @@ def overdue_invoices(invoices: "Sequence[Receivable]") -> Message:
     count, balance = len(invoices), sum((invoice.balance for invoice in invoices), ZERO)
     items = [f"{i.number}: {dollars(i.balance)}, {_days(i.days_past_due)}, {i.whose}" for i in invoices[:NAMED]]
     return Message(
-        f"{count} facturas están vencidas: {dollars(balance)}",
+        f"{count:,} facturas están vencidas: {dollars(balance)}",
         "Las nuevas, y las que llevan bastante más tiempo vencidas que en el último aviso; "
-        "las más urgentes primero:\n" + listed(items, count, "y {count} más."),
+        "las más urgentes primero:\n" + listed(items, count, MORE),
     )
 
 
@@ -69,7 +71,7 @@ def payroll_ready(payroll: PayrollReady) -> Message:
     if payroll.flagged:
         counted = ", ".join(f"{count} × {FLAGS[flag]}" for flag, count in payroll.counts)
         items = [f"{name}: {FLAGS[flag]}" for name, flag in payroll.flagged[:NAMED]]
-        body += f"\nPor favor revise: {counted}.\n" + listed(items, len(payroll.flagged), "y {count} más.")
+        body += f"\nPor favor revise: {counted}.\n" + listed(items, len(payroll.flagged), MORE)
     return Message(f"La nómina del {payroll.week} está lista para revisión: {dollars(payroll.gross)}", body)
 
 
@@ -80,7 +82,7 @@ def low_stock(shortages: Sequence[Shortage]) -> Message:
         f"{count:,} artículos con pocas existencias, sobre todo {first.name}"
         if count > 1
         else f"Pocas existencias: {first.name}",
-        "Por debajo del mínimo, los más escasos primero:\n" + listed(items, count, "y {count} más."),
+        "Por debajo del mínimo, los más escasos primero:\n" + listed(items, count, MORE),
     )
 
 
@@ -89,7 +91,7 @@ def touchups(touchups: TouchUps) -> Message:
     return Message(
         f"{_touchups(touchups)} sin terminar: {touchups.project}",
         f"Urgentes: {touchups.urgent}, de prioridad alta: {touchups.high}; el más antiguo lleva "
-        f"{_days(touchups.oldest)} abierto.\n" + listed(items, touchups.total, "y {count} más."),
+        f"{_days(touchups.oldest)} abierto.\n" + listed(items, touchups.total, MORE),
     )
 
 
@@ -101,7 +103,7 @@ def touchups_of_projects(projects: Sequence[TouchUps]) -> Message:
     ]
     return Message(
         f"{count:,} proyectos tienen {total:,} retoques prioritarios sin terminar",
-        "Los más urgentes primero:\n" + listed(items, count, "y {count} proyectos más."),
+        "Los más urgentes primero:\n" + listed(items, count, MORE),
     )
 
 
@@ -117,7 +119,7 @@ def late_plans(plans: Sequence[LatePlan]) -> Message:
     items = [f"{plan.plan_date} {plan.project}: {lasting(plan.late)} de retraso" for plan in plans[:NAMED]]
     return Message(
         f"{len(plans):,} planes diarios siguen en borrador, pasada su hora límite",
-        "Primero los de días por venir, luego los más recientes:\n" + listed(items, len(plans), "y {count} más."),
+        "Primero los de días por venir, luego los más recientes:\n" + listed(items, len(plans), MORE),
     )
 
 
@@ -127,8 +129,8 @@ def lasting(span: timedelta) -> str:
 
 def _touchups(touchups: TouchUps) -> str:
     nouns = "retoque prioritario" if touchups.total == 1 else "retoques prioritarios"
-    return f"{touchups.total} {nouns}"
+    return f"{touchups.total:,} {nouns}"
 
 
 def _days(count: int) -> str:
-    return "1 día" if count == 1 else f"{count} días"
+    return "1 día" if count == 1 else f"{count:,} días"
