@@ -3,7 +3,7 @@
 Kibray is in use in several schema versions, so nothing later than the oldest one is ever assumed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +87,7 @@ class Catalog:
         """Raise TablesMissing when the database lacks what a job needs."""
         mapped = Kibray.metadata.tables
         gaps: list[str] = []
-        for name in job.tables:
+        for name in (*job.tables, *filter(self.has, job.reads_later)):
             if name in mapped:
                 gaps += self.missing(mapped[name])
             elif not self.has(name):
@@ -98,7 +98,7 @@ class Catalog:
                 hint="Point DATABASE_URL at Kibray's database, or make one: `kibray-ops db init --standalone`.",
             )
         if gaps:
-            raise TablesMissing(f"The database lacks {_some(gaps)}.")
+            raise TablesMissing(f"The database lacks {some(gaps)}.")
         strangers = [
             name
             for table, privileges in job.writes.items()
@@ -107,7 +107,7 @@ class Catalog:
         ]
         if strangers:
             raise TablesMissing(
-                f"Kibray's {_some(strangers)} must be filled, and this version does not know how.",
+                f"Kibray's {some(strangers)} must be filled, and this version does not know how.",
                 hint="Nothing was written. Upgrade kibray-ops to a version that knows this Kibray.",
             )
 
@@ -131,7 +131,8 @@ class Catalog:
         )
 
 
-def _some(names: list[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """Return the first five names, and how many more there are."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 

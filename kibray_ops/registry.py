@@ -38,6 +38,8 @@ class Job:
     function: str = ""
     """The Celery function that it replaces, for people who come from `celery call`."""
     reads: tuple[str, ...] = ()
+    reads_later: tuple[str, ...] = ()
+    """Tables that only later versions of Kibray have; it reads those that are there."""
     writes: Mapping[str, str] = field(default_factory=dict)
     """Table → the privileges it needs there beside SELECT."""
     lock: str = ""
@@ -170,6 +172,7 @@ JOBS: tuple[Job, ...] = (
         cron="0 9 * * *",
         deadline=timedelta(hours=8),
         reads=(*ALERT_READS, "core_project", "core_task", "core_clientprojectaccess"),
+        reads_later=("core_touchup", "core_projectmanagerassignment"),
         writes={"core_notification": "INSERT"},
     ),
     Job(
@@ -191,6 +194,7 @@ JOBS: tuple[Job, ...] = (
         kind=Kind.PER_ITEM,
         cron="0 * * * *",
         reads=(*ALERT_READS, "core_notification", "core_employee"),
+        reads_later=("core_notificationpreference",),
     ),
 )
 

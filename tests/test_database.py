@@ -236,6 +236,17 @@ def test_check_names_tables_and_columns_and_what_stops_working(newest: World) ->
     assert ("union_dues" if newest.engine == "postgresql" else "hourly_rate") in str(report.error)
 
 
+def test_a_table_that_later_versions_have_has_to_be_whole_where_it_is(newest: World) -> None:
+    newest.sql("ALTER TABLE core_touchup RENAME COLUMN title TO was_title")
+    with Database(newest.settings).connect(read_only=True) as connection:
+        found = {gap.name: gap.commands for gap in provision.gaps(read_catalog(connection))}
+    assert found == {"core_touchup.title": ("touchups alert",)}
+    report = newest.execute("alert-high-priority-touchups")
+    assert (report.exit_code, "core_touchup.title" in str(report.error)) == (78, True)
+    newest.sql("DROP TABLE core_touchup")
+    assert newest.execute("alert-high-priority-touchups").exit_code == 0
+
+
 def test_a_database_without_kibrays_tables(bare: World, tmp_path: Path) -> None:
     database = empty(bare, tmp_path)
     if bare.engine == "sqlite":
