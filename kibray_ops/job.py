@@ -7,6 +7,7 @@ if `run.dry_run`, then writes in sets. It never prints, exits, or asks the machi
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlmodel import Session
@@ -27,6 +28,11 @@ def printable(text: str) -> str:
     if not text.isprintable():
         text = "".join(letter if letter.isprintable() or letter == JOINER else " " for letter in text)
     return " ".join(text.split())
+
+
+def trimmed(value: Decimal) -> str:
+    """Return hours or a quantity without trailing zeros: 8, 7.5, 10.25."""
+    return f"{value.normalize():f}" if value else "0"
 
 
 @dataclass(frozen=True)

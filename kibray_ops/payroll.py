@@ -131,8 +131,3 @@ def weekly_pay(
 def cents(value: Decimal) -> Decimal:
     """Round dollars half up to the cent."""
     return value.quantize(CENT, ROUND_HALF_UP)
-
-
-def trimmed(value: Decimal) -> str:
-    """Return hours without trailing zeros: 8, 7.5, 10.25."""
-    return f"{value.normalize():f}" if value else "0"

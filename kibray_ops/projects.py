@@ -38,5 +38,5 @@ def managers(catalog: Catalog) -> Subquery:
 
 
 def called(name: str | None, project_id: int) -> str:
-    """Return what to call a project: its name on one line, or its number where it has none."""
-    return printable(name or "") or f"project {project_id}"
+    """Return what to call a project in any language: its name on one line, or its number where it has none."""
+    return printable(name or "") or f"#{project_id}"

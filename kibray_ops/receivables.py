@@ -30,14 +30,15 @@ from sqlalchemy import (
     update,
 )
 
+from kibray_ops import projects
 from kibray_ops.bulk import given
 from kibray_ops.catalog import Catalog, table_of
 from kibray_ops.job import Problem, Run, printable, warnings
 from kibray_ops.models.kibray.invoices import Invoice
-from kibray_ops.models.kibray.projects import Project
-from kibray_ops.models.types import LARGEST, Moment
+from kibray_ops.models.types import Moment, is_number
+from kibray_ops.projects import PROJECTS
 
-INVOICES, PROJECTS = table_of(Invoice), table_of(Project)
+INVOICES = table_of(Invoice)
 DRAFT, PAID, OVERDUE, CANCELLED = "DRAFT", "PAID", "OVERDUE", "CANCELLED"
 SENT, VIEWED, APPROVED, PARTIAL = "SENT", "VIEWED", "APPROVED", "PARTIAL"
 SENT_OUT = (SENT, VIEWED, APPROVED, PARTIAL)
@@ -58,14 +59,14 @@ STAGES = (1, 7, 30, 60, 90)
 # ---- conditions
 
 
-def is_number() -> ColumnElement[bool]:
-    """Return the condition for amounts that one can count with: neither of them is NaN."""
-    return and_(*(INVOICES.c[name].between(-LARGEST, LARGEST) for name in ("total_amount", "amount_paid")))
+def has_amounts() -> ColumnElement[bool]:
+    """Return the condition for an invoice whose amounts are numbers: neither of them is NaN."""
+    return and_(is_number(INVOICES.c.total_amount), is_number(INVOICES.c.amount_paid))
 
 
 def is_owed() -> ColumnElement[bool]:
     """Return the condition for a balance due."""
-    return and_(is_number(), INVOICES.c.total_amount > INVOICES.c.amount_paid)
+    return and_(has_amounts(), INVOICES.c.total_amount > INVOICES.c.amount_paid)
 
 
 def is_outstanding() -> ColumnElement[bool]:
@@ -85,7 +86,7 @@ def is_settled() -> ColumnElement[bool]:
     """
     return and_(
         INVOICES.c.status.in_(UNPAID),
-        is_number(),
+        has_amounts(),
         INVOICES.c.total_amount > 0,
         INVOICES.c.amount_paid >= INVOICES.c.total_amount,
     )
@@ -123,7 +124,7 @@ ODDITIES: dict[str, tuple[ColumnElement[bool], str]] = {
         "has a status that Kibray does not know; it is left alone",
     ),
     "odd_amount": (
-        and_(_ASKED_FOR, or_(~is_number(), INVOICES.c.total_amount < 0, INVOICES.c.amount_paid < 0)),
+        and_(_ASKED_FOR, or_(~has_amounts(), INVOICES.c.total_amount < 0, INVOICES.c.amount_paid < 0)),
         "has an amount below zero, or one that is no number",
     ),
     "zero_amount": (
@@ -132,7 +133,7 @@ ODDITIES: dict[str, tuple[ColumnElement[bool], str]] = {
     ),
     "credit": (
         and_(
-            INVOICES.c.status.not_in(NEVER_OWED), is_number(), INVOICES.c.amount_paid > INVOICES.c.total_amount
+            INVOICES.c.status.not_in(NEVER_OWED), has_amounts(), INVOICES.c.amount_paid > INVOICES.c.total_amount
         ),
         "was paid more than it asks for",
     ),
@@ -255,7 +256,7 @@ def invoices(catalog: Catalog, on: date, where: ColumnElement[bool]) -> Select[A
             INVOICES.c.total_amount,
             INVOICES.c.amount_paid,
             catalog.optional(Invoice, "retention_amount"),
-            is_number().label("is_number"),
+            has_amounts().label("has_amounts"),
             flags().label("flags"),
         )
         .outerjoin(PROJECTS, PROJECTS.c.id == INVOICES.c.project_id)
@@ -271,13 +272,13 @@ def receivables(rows: Iterable[Row[Any]], on: date) -> list[Receivable]:
 
 
 def _receivable(row: Row[Any], on: date) -> Receivable:
-    total, paid = (row.total_amount, row.amount_paid) if row.is_number else (ZERO, ZERO)
+    total, paid = (row.total_amount, row.amount_paid) if row.has_amounts else (ZERO, ZERO)
     retention = row.retention_amount
     return Receivable(
         id=row.id,
         number=printable(row.invoice_number) or f"#{row.id}",
         project_id=row.its_project,
-        project=printable(row.name or "") or f"project {row.project_id}",
+        project=projects.called(row.name, row.project_id),
         client=printable(row.client or ""),
         status=printable(row.status),
         next_status=row.next_status,

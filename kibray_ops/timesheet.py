@@ -10,7 +10,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from kibray_ops.payroll import ZERO, Week, trimmed
+from kibray_ops.job import trimmed
+from kibray_ops.payroll import ZERO, Week
 
 LONGEST_ENTRY = Decimal(24)
 """Hours."""

@@ -16,18 +16,12 @@ from kibray_ops.cli.views.payroll_generate import CODES
 from kibray_ops.messages import PayrollReady, en, es
 from kibray_ops.payroll import Week
 from kibray_ops.paysheet import FLAGS
-from kibray_ops.report import Report
 from tests.sample_jobs import sample
 from tests.test_payroll_generate import PAYROLL, five_days
-from tests.world import World
+from tests.world import AWKWARD, World, done
 
 STATUSES, OVERDUE = "update-invoice-statuses", "check-overdue-invoices"
 TODAY, YESTERDAY = "2025-11-24", "2025-11-23"
-
-
-def done(report: Report, code: int = 0) -> Report:
-    assert report.exit_code == code, (report.error, report.traceback)
-    return report
 
 
 def told(world: World) -> list[tuple[int, int | None]]:
@@ -423,14 +417,11 @@ def test_a_period_that_is_closed_or_empty_is_not_ready(newest: World) -> None:
 # ---- texts
 
 
-AWKWARD = ["x" * 300, "👩‍🎨" * 120, "áéíóúñ" * 60, "", "[red]", "a\nb"]
-
-
 @pytest.mark.parametrize("name", AWKWARD)
 def test_a_title_never_exceeds_its_column_and_keeps_its_numbers(name: str, newest: World) -> None:
     newest.office()
     number = "N" * 40
-    newest.invoice(number, "SENT", YESTERDAY, "99999999.99", project_id=newest.project(name[:100]))
+    newest.invoice(number, "SENT", YESTERDAY, "99999999.99", project_id=newest.project(name))
     done(newest.execute(OVERDUE))
     (row,) = newest.rows("core_notification")
     assert len(row["title"]) <= TITLE_LENGTH

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Engine
 from kibray_ops import registry
 from kibray_ops.cli.jobs import SHARED
 from kibray_ops.registry import Job
+from kibray_ops.report import Report
 from kibray_ops.runner import load
 from tests.test_payroll_generate import five_days
 from tests.world import World
@@ -84,13 +85,39 @@ def test_what_is_not_built_says_so(job: Job, sqlite_world: World) -> None:
     assert sqlite_world.dump() == before
 
 
+GUIDES_KEYS = {
+    "update-invoice-statuses": {"date", "updated"},
+    "check-overdue-invoices": {"date", "updated"},
+    "generate-weekly-payroll": {"period_id", "week", "records"},
+    "check-inventory-shortages": {"date", "low_stock_count", "items_checked"},
+    "alert-high-priority-touchups": {"date", "alerts_sent", "threshold"},
+    "alert-incomplete-daily-plans": {"alerted", "time"},
+}
+"""What Kibray's tasks return: scripts that read it carry over (SPEC §2)."""
+
+
+@pytest.mark.parametrize("job", [job for job in BUILT if job.cron], ids=name)
+def test_the_result_has_the_keys_of_kibrays_task(job: Job, newest: World) -> None:
+    assert newest.execute(job).result.keys() >= GUIDES_KEYS[job.name]
+
+
+def reported(report: Report) -> Any:
+    """Return what a report says, but for the ids of what only a real run makes."""
+    made = ("period_id", "record_id")
+    told = [{name: value for name, value in row.items() if name not in made} for row in (report.result, *report.rows)]
+    return told, report.problems
+
+
 @pytest.mark.parametrize("job", BUILT, ids=name)
 def test_a_dry_run_changes_nothing_and_a_second_run_neither(job: Job, world: World) -> None:
     fill(world, 3)
     before = world.dump()
-    assert world.execute(job, dry_run=True).exit_code == 0
+    dry = world.execute(job, dry_run=True)
+    assert dry.exit_code == 0
     assert world.dump() == before
-    assert world.execute(job).exit_code == 0
+    real = world.execute(job)
+    assert real.exit_code == 0
+    assert reported(dry) == reported(real)
     once = world.dump(own=False)
     assert world.execute(job).exit_code == 0
     assert world.dump(own=False) == once

@@ -11,8 +11,10 @@ from tests.world import ZONE, World
 
 STOCK, TOUCHUPS, PLANS = "check-inventory-shortages", "alert-high-priority-touchups", "alert-incomplete-daily-plans"
 START, DAYS = date(2025, 11, 20), 14
+MOST = 2
+"""Above this many notices somebody gets a summary."""
 CLOSED = {"Pendiente": "Completada", "Pending": "Completed", "open": "closed"}
-TRANSLATED = {"Pendiente": "En Progreso", "Pending": "In Progress", "open": "review"}
+STARTED = {"Pendiente": "En Progreso", "Pending": "In Progress", "open": "review"}
 Told = Counter[tuple[int, int | None]]
 
 
@@ -70,9 +72,9 @@ class Office:
             self.touchups.append({"id": key, "table": table, "is_open": True, **values})
         for touchup in self.touchups:
             if touchup["is_open"] and chance.random() < 0.08:
-                new = chance.choice([CLOSED, TRANSLATED]).get(touchup["status"], "Completed")
+                new = chance.choice([CLOSED, STARTED]).get(touchup["status"], "Completed")
                 new = "closed" if touchup["table"] == "core_touchup" and new == "Completed" else new
-                is_open = new in TRANSLATED.values()
+                is_open = new in STARTED.values()
                 self.change(touchup["table"], touchup, status=new)
                 touchup["is_open"] = is_open
         for project in chance.sample(self.projects, 2):
@@ -113,7 +115,7 @@ class Office:
                         self.known_plans.add(subject)
         told: Told = Counter()
         for person, subjects in news.items():
-            told.update([(person, None)] if len(subjects) > 10 else [(person, s or None) for s in subjects])
+            told.update([(person, None)] if len(subjects) > MOST else [(person, s or None) for s in subjects])
         return told
 
     def is_active(self, project_id: int, today: date) -> bool:
@@ -141,6 +143,7 @@ class Office:
 
 
 def test_two_weeks(world: World) -> None:
+    world.environment["KIBRAY_OPS_NOTIFY_MAX_PER_RECIPIENT"] = str(MOST)
     office = Office(world, random.Random(1))
     seen, kinds = 0, set()
     for offset in range(DAYS):
@@ -157,4 +160,4 @@ def test_two_weeks(world: World) -> None:
             seen += len(rows)
             assert Counter((row["user_id"], row["related_object_id"]) for row in rows) == expected, (job, today)
             kinds |= {(job, row["related_object_id"] is None) for row in rows}
-    assert kinds >= {(STOCK, True), (TOUCHUPS, False), (PLANS, False)}
+    assert kinds == {(STOCK, True), *((job, is_summary) for job in (TOUCHUPS, PLANS) for is_summary in (True, False))}

@@ -8,18 +8,13 @@ import psycopg
 import pytest
 
 from kibray_ops.report import Report
-from tests.world import World
+from tests.world import World, done
 
 STATUSES, OVERDUE = "update-invoice-statuses", "check-overdue-invoices"
 BEFORE = ("SENT", "VIEWED", "APPROVED", "PARTIAL")
 TODAY = "2025-11-24"
 YESTERDAY, TOMORROW = "2025-11-23", "2025-11-25"
 LONG_AGO = datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
-
-
-def done(report: Report, code: int = 0) -> Report:
-    assert report.exit_code == code, (report.error, report.traceback)
-    return report
 
 
 def statuses(world: World) -> dict[str, str]:
@@ -174,12 +169,12 @@ def test_an_invoice_whose_project_is_gone_is_told_like_any_other(sqlite_world: W
     sqlite_world.invoice("A", "SENT", YESTERDAY, project_id=77)
     sqlite_world.invoice("B", "SENT", YESTERDAY, project_id=78)
     report = done(sqlite_world.execute(OVERDUE))
-    assert {row["project"] for row in report.rows} == {"project 77", "project 78"}
-    assert [(row["project_id"], row["title"][-10:]) for row in sqlite_world.rows("core_notification")] == [
-        (None, "project 77"),
-        (None, "project 78"),
+    assert {row["project"] for row in report.rows} == {"#77", "#78"}
+    assert [(row["project_id"], row["title"][-5:]) for row in sqlite_world.rows("core_notification")] == [
+        (None, ", #77"),
+        (None, ", #78"),
     ]
-    assert sqlite_world.run("invoices", "aging").stdout.count("project 7") == 2
+    assert sqlite_world.run("invoices", "aging").stdout.count("#7") == 2
 
 
 def test_days_count_in_the_business_zone(newest: World) -> None:

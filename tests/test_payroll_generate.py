@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kibray_ops.report import Report
-from tests.world import World, by_employee
+from tests.world import World, by_employee, done
 
 WEEK = ("2025-11-17", "2025-11-23")
 MON, TUE, WED, THU, FRI, SAT, SUN = (f"2025-11-{day}" for day in range(17, 24))
@@ -18,11 +18,6 @@ PAYROLL = "generate-weekly-payroll"
 def five_days(world: World, employee: int, hours: str, **columns: Any) -> None:
     for day in (MON, TUE, WED, THU, FRI):
         world.entry(employee, day, hours, **columns)
-
-
-def done(report: Report, code: int = 0) -> Report:
-    assert report.exit_code == code, (report.error, report.traceback)
-    return report
 
 
 def problems(report: Report) -> set[tuple[str, str]]:

@@ -4,23 +4,11 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from kibray_ops.report import Report
-from tests.test_touchups import NAMES
-from tests.world import World
+from tests.world import AWKWARD, World, done, told
 
 PLANS = "alert-incomplete-daily-plans"
 NOW = "2025-11-24T17:15"
 TOMORROW = "2025-11-25"
-
-
-def done(report: Report) -> Report:
-    assert report.exit_code == 0, (report.error, report.traceback)
-    return report
-
-
-def told(world: World) -> list[tuple[int, int]]:
-    """Return (user, plan) of every notification; a summary is about none."""
-    return sorted((row["user_id"], row["related_object_id"] or 0) for row in world.rows("core_notification"))
 
 
 # ---- which plans
@@ -80,7 +68,7 @@ def test_the_creator_and_admins_are_told_each_once(world: World) -> None:
     (row,) = [row for row in world.rows("core_notification") if row["user_id"] == foreman]
     assert row["title"] == "El plan diario del 2025-11-25 sigue en borrador: P0"
     assert row["message"] == (
-        "El plan de P0 para el 2025-11-25 debía estar completo el 2025-11-24 17:00, hace 15 minutos."
+        "El plan de P0 para el 2025-11-25 debía completarse a más tardar el 2025-11-24 a las 17:00, hace 15 minutos."
     )
     (row,) = [
         row
@@ -165,7 +153,8 @@ def test_the_first_run_on_an_old_database_gives_each_one_summary(world: World) -
     assert "\n- 2025-11-25 Elm St: 15 minutes late\n- 2025-06-22 Elm St: 2,1" in rows[owner]["message"]
     assert rows[owner]["message"].count("\n- ") == 5
     assert rows[owner]["message"].endswith("\nand 1,996 more.")
-    assert rows[spanish]["title"] == "2,000 planes diarios siguen en borrador, pasada su hora límite"
+    assert "\n- 2025-06-21 Elm St: 2,155 días de retraso\n" in rows[spanish]["message"]
+    assert rows[spanish]["title"] == "2,000 planes diarios siguen en borrador con el plazo vencido"
     assert rows[owner]["link_url"] == "/planning/list/"
     again = done(world.execute(PLANS, at=NOW))
     assert (again.result["notifications"], again.result["told_before"]) == (0, 2000)
@@ -179,6 +168,41 @@ def test_a_dry_run_before_db_init_tells_of_everything(bare: World) -> None:
     assert done(bare.execute(PLANS, at=NOW, dry_run=True)).result["alerted"] == 1
 
 
+def test_another_alert_of_the_same_number_does_not_silence_a_plan(newest: World) -> None:
+    owner = newest.office()
+    project = newest.project()
+    for _ in range(3):
+        newest.touchup(project)
+    done(newest.execute("alert-high-priority-touchups", at=NOW))
+    plan = newest.plan(project, "2025-11-20")
+    assert plan == project
+    done(newest.execute(PLANS, at=NOW))
+    assert [(row["user_id"], row["related_object_type"]) for row in newest.rows("core_notification")] == [
+        (owner, "project"), (owner, "daily_plan")
+    ]  # fmt: skip
+
+
+def test_today_and_later_come_first_then_the_newest(newest: World) -> None:
+    newest.office()
+    early = datetime(2025, 11, 1, tzinfo=UTC)
+    for day in ("2025-11-20", "2025-11-23", "2025-11-27", "2025-11-24"):
+        newest.plan(newest.project(), day, completion_deadline=early)
+    report = done(newest.execute(PLANS, at=NOW))
+    assert [(str(row["plan_date"]), row["repeats"]) for row in report.rows] == [
+        ("2025-11-24", True), ("2025-11-27", True), ("2025-11-23", False), ("2025-11-20", False),
+    ]  # fmt: skip
+
+
+def test_a_draft_told_before_whose_project_has_ended_counts_once(world: World) -> None:
+    world.office()
+    project = world.project()
+    world.plan(project, "2025-11-20")
+    done(world.execute(PLANS, at=NOW))
+    world.sql("UPDATE core_project SET end_date = ?", date(2025, 11, 1))
+    report = done(world.execute(PLANS, at=NOW))
+    assert (report.result["told_before"], report.result["left_alone"]) == (0, 1)
+
+
 # ---- what is odd
 
 
@@ -188,10 +212,10 @@ def test_a_plan_whose_project_is_gone_is_told_and_named(sqlite_world: World) -> 
     report = done(sqlite_world.execute(PLANS, at=NOW))
     assert told(sqlite_world) == [(owner, plan)]
     assert [(p.kind, p.subject, p.message) for p in report.problems] == [
-        ("no_project", f"plan {plan} for 2025-11-25", "project 99 is gone")
+        ("no_project", f"plan {plan} for 2025-11-25", "project #99 is gone")
     ]
     (row,) = sqlite_world.rows("core_notification")
-    assert (row["project_id"], row["title"]) == (None, "The daily plan for 2025-11-25 is still a draft: project 99")
+    assert (row["project_id"], row["title"]) == (None, "The daily plan for 2025-11-25 is still a draft: #99")
 
 
 def test_a_creator_who_is_gone_ends_nothing(sqlite_world: World) -> None:
@@ -199,6 +223,24 @@ def test_a_creator_who_is_gone_ends_nothing(sqlite_world: World) -> None:
     plan = sqlite_world.plan(sqlite_world.project(), TOMORROW, 99)
     done(sqlite_world.execute(PLANS, at=NOW))
     assert told(sqlite_world) == [(owner, plan)]
+
+
+def test_what_others_wrote_stands_on_one_line(newest: World) -> None:
+    newest.office()
+    planner = newest.user("plan\x1b[1mner", staff=False)
+    newest.plan(newest.project("Elm\x1b[1m\n2"), TOMORROW, planner)
+    (row,) = done(newest.execute(PLANS, at=NOW)).rows
+    assert (row["project"], row["created_by"]) == ("Elm [1m 2", "plan [1mner")
+    newest.sql("UPDATE auth_user SET first_name = ?, last_name = ? WHERE id = ?", "Fay\x1b[1m", "\nOrr", planner)
+    (row,) = done(newest.execute(PLANS, at=NOW)).rows
+    assert row["created_by"] == "Fay [1m Orr"
+
+
+def test_minutes_are_whole(newest: World) -> None:
+    newest.office()
+    newest.plan(newest.project(), TOMORROW, completion_deadline=datetime(2025, 11, 25, 0, 13, 1, tzinfo=UTC))
+    (row,) = done(newest.execute(PLANS, at=NOW)).rows
+    assert row["late_minutes"] == 1
 
 
 def test_deadlines_at_the_beginning_of_the_calendar(newest: World) -> None:
@@ -212,11 +254,11 @@ def test_deadlines_at_the_beginning_of_the_calendar(newest: World) -> None:
 
 def test_titles_fit_whatever_a_project_is_called(newest: World) -> None:
     newest.office()
-    for name in NAMES:
+    for name in AWKWARD:
         newest.plan(newest.project(name), TOMORROW)
     done(newest.execute(PLANS, at=NOW))
     titles = [row["title"] for row in newest.rows("core_notification")]
-    assert len(titles) == len(NAMES)
+    assert len(titles) == len(AWKWARD)
     for title in titles:
         assert len(title) <= 200
         assert title.startswith("The daily plan for 2025-11-25 is still a draft: ")

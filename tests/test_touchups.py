@@ -6,25 +6,14 @@ from typing import Any
 import pytest
 
 from kibray_ops.report import Report
-from tests.world import World
+from tests.world import AWKWARD, World, done, told
 
 TOUCHUPS = "alert-high-priority-touchups"
 TODAY = "2025-11-24T09:00"
-NAMES = ("x" * 100, "👩‍🎨" * 33, "áéíóúñ" * 16, "", "[red]", "a\nb\x1b[31m")
-
-
-def done(report: Report) -> Report:
-    assert report.exit_code == 0, (report.error, report.traceback)
-    return report
 
 
 def kinds(report: Report) -> list[tuple[str, str]]:
     return [(problem.kind, problem.subject) for problem in report.problems]
-
-
-def told(world: World) -> list[tuple[int, int | None]]:
-    """Return (user, project) of every notification; a summary is about none."""
-    return sorted((row["user_id"], row["related_object_id"] or 0) for row in world.rows("core_notification"))
 
 
 def site(world: World, touchups: int = 3, name: str = "Elm St", **columns: Any) -> int:
@@ -58,17 +47,19 @@ def test_every_project_at_the_threshold_alerts(world: World) -> None:
 def test_which_tasks_count(world: World) -> None:
     """Every project has two that count, and one in question."""
     world.office()
-    counts = {}
-    for status in ("Pendiente", "En Progreso", "Pending", "In Progress"):
-        counts[status] = True
-    for status in ("Completada", "Cancelada", "Under Review", "Completed", "Cancelled"):
-        counts[status] = False
-    counts |= {"low": False, "medium": False, "high": True, "urgent": True, "no touch-up": False}
-    for name in counts:
-        column = {"no touch-up": "is_touchup"}.get(name, "priority" if name.islower() else "status")
-        world.touchup(site(world, 2, name), **{column: False if column == "is_touchup" else name})
+    counting = [
+        *({"status": word} for word in ("Pendiente", "En Progreso", "Pending", "In Progress")),
+        *({"priority": word} for word in ("high", "urgent")),
+    ]
+    others = [
+        *({"status": word} for word in ("Completada", "Cancelada", "Under Review", "Completed", "Cancelled")),
+        *({"priority": word} for word in ("low", "medium")),
+        {"is_touchup": False},
+    ]
+    for columns in (*counting, *others):
+        world.touchup(site(world, 2, str(columns)), **columns)
     report = done(world.execute(TOUCHUPS, at=TODAY))
-    assert {row["project"] for row in report.rows} == {name for name, does in counts.items() if does}
+    assert {row["project"] for row in report.rows} == set(map(str, counting))
     assert "unknown_status" not in [kind for kind, _ in kinds(report)]
 
 
@@ -85,7 +76,7 @@ def test_touchups_of_the_later_schema_count_beside_tasks(newest: World) -> None:
     report = done(newest.execute(TOUCHUPS, at=TODAY))
     assert {row["project"] for row in report.rows} == {" ".join(pinned) for pinned, does in counts.items() if does}
     for row in report.rows:
-        assert (row["touchups"], row["urgent"], row["high"], row["oldest_days"]) == (3, 1, 2, 23)
+        assert (row["touchups"], row["urgent"], row["high"], row["oldest_days"]) == (3, 1, 2, 24)
 
 
 def test_a_project_that_has_ended_does_not_alert(world: World) -> None:
@@ -226,7 +217,7 @@ def test_whoever_has_very_many_to_hear_of_gets_a_summary(count: int, summed: boo
         line = "\n- Site 0: 3 high-priority touch-ups (0 urgent), the oldest open for 4 days\n"
         assert line in row["message"]
         assert row["message"].count("\n- Site") == 5
-        assert row["message"].endswith("and 6 more.")
+        assert row["message"].endswith("\nand 6 more.")
         assert row["link_url"] == "/projects/"
         assert row.get("project_id") is None
     before = world.rows("core_notification")
@@ -234,25 +225,69 @@ def test_whoever_has_very_many_to_hear_of_gets_a_summary(count: int, summed: boo
     assert world.rows("core_notification") == before
 
 
+def test_a_summary_is_in_the_language_of_its_reader(sqlite_world: World) -> None:
+    spanish = sqlite_world.user("jefe", staff=False)
+    sqlite_world.add("core_profile", user_id=spanish, language="es")
+    sqlite_world.environment["KIBRAY_OPS_NOTIFY_MAX_PER_RECIPIENT"] = "1"
+    for count in (3, 1):
+        project = site(sqlite_world, count, f"Site {count}")
+        sqlite_world.touchup(project, "urgent", created_at=datetime(2025, 11, 20, 12, tzinfo=UTC))
+        sqlite_world.manages(spanish, project)
+    done(sqlite_world.execute(TOUCHUPS, at=TODAY, threshold=2))
+    (row,) = sqlite_world.rows("core_notification")
+    assert row["title"] == "2 proyectos tienen 6 retoques prioritarios sin terminar"
+    line = "\n- Site 3: 4 retoques prioritarios (urgentes: 1), el más antiguo abierto hace 4 días\n"
+    assert line in row["message"]
+
+
 # ---- what is said
 
 
 def test_the_text_names_the_most_urgent_five(world: World) -> None:
+    """Days are those of the business zone: 06:59 in UTC is still the day before in Denver."""
     world.office()
-    elm = site(world, 4)
-    world.touchup(elm, "urgent", title="Newer", created_at=datetime(2025, 11, 23, 17, tzinfo=UTC))
+    elm = site(world, 3)
+    world.touchup(elm, "urgent", title="Newest", created_at=datetime(2025, 11, 24, 7, tzinfo=UTC))
+    world.touchup(elm, "urgent", title="Newer", created_at=datetime(2025, 11, 24, 6, 59, tzinfo=UTC))
     world.touchup(elm, "urgent", title="Older", created_at=datetime(2025, 11, 2, 12, tzinfo=UTC))
     world.touchup(elm, title="Oldest", created_at=datetime(2025, 10, 25, 12, tzinfo=UTC))
     report = done(world.execute(TOUCHUPS, at=TODAY))
     (row,) = world.rows("core_notification")
     assert row["title"] == "7 high-priority touch-ups open: Elm St"
     assert row["message"] == (
-        "2 urgent, 5 high; the oldest has been open for 30 days.\n"
-        "- Older (urgent, 22 days)\n- Newer (urgent, 0 days)\n- Oldest (high, 30 days)\n"
-        "- Drip (high, 4 days)\n- Drip (high, 4 days)\nand 2 more."
+        "3 urgent, 4 high; the oldest has been open for 30 days.\n"
+        "- Older (urgent, 22 days)\n- Newer (urgent, 1 day)\n- Newest (urgent, less than a day)\n"
+        "- Oldest (high, 30 days)\n- Drip (high, 4 days)\nand 2 more."
     )
     (line,) = report.rows
-    assert [touchup["title"] for touchup in line["first"]] == ["Older", "Newer", "Oldest", "Drip", "Drip"]
+    assert [touchup["title"] for touchup in line["first"]] == ["Older", "Newer", "Newest", "Oldest", "Drip"]
+
+
+def test_touchups_of_one_age_come_in_the_order_of_their_ids(newest: World) -> None:
+    newest.office()
+    elm = newest.project()
+    titles = ["C", "A", "B", "D"]
+    for key, title in zip((7, 3, 9, 1), titles, strict=True):
+        newest.touchup(elm, id=key, title=title)
+    (line,) = done(newest.execute(TOUCHUPS, at=TODAY)).rows
+    assert [touchup["title"] for touchup in line["first"]] == ["D", "A", "C", "B"]
+
+
+def test_what_others_wrote_stands_on_one_line(newest: World) -> None:
+    """Or is named by its number where nothing is left of it."""
+    newest.office()
+    elm = newest.project("Elm\x1b[1m\n2")
+    for title in ("Door\x1b[1m\n3", "\n"):
+        newest.touchup(elm, title=title)
+    newest.touchup(elm, status="odd\x1b[1m\n4", title="Sill\x1b[1m\n5")
+    report = done(newest.execute(TOUCHUPS, at=TODAY, threshold=1))
+    assert [touchup["title"] for touchup in report.rows[0]["first"]] == ["Door [1m 3", "#2"]
+    (unknown,) = [problem for problem in report.problems if problem.kind == "unknown_status"]
+    assert unknown.subject == "Elm [1m 2: Sill [1m 5"
+    assert "'odd [1m 4'" in unknown.message
+    (row,) = newest.rows("core_notification")
+    assert row["title"] == "2 high-priority touch-ups open: Elm [1m 2"
+    assert row["message"].splitlines()[1:] == ["- Door [1m 3 (high, 4 days)", "- #2 (high, 4 days)"]
 
 
 def test_the_most_urgent_project_comes_first(newest: World) -> None:
@@ -285,12 +320,13 @@ def test_moments_at_the_ends_of_the_calendar(newest: World) -> None:
     newest.office()
     for created in (datetime(1, 1, 1, 12, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)):
         newest.touchup(site(newest, 2), created_at=created)
-    assert [row["oldest_days"] for row in done(newest.execute(TOUCHUPS, at=TODAY)).rows] == [739578, 4]
+    first, second = done(newest.execute(TOUCHUPS, at=TODAY)).rows
+    assert (first["oldest_days"], second["oldest_days"], second["first"][-1]["days"]) == (739578, 4, 0)
 
 
 def test_titles_fit_whatever_a_project_is_called(newest: World) -> None:
     newest.office()
-    names = {site(newest, 3, name): name for name in NAMES}
+    names = {site(newest, 3, name): name for name in AWKWARD}
     for project in names:
         newest.touchup(project, title=("👩‍🎨" * 60)[:200])
     done(newest.execute(TOUCHUPS, at=TODAY))
@@ -301,16 +337,19 @@ def test_titles_fit_whatever_a_project_is_called(newest: World) -> None:
         assert title.startswith("4 high-priority touch-ups open: ")
         assert "\n" not in title
         assert "\x1b" not in title
-        assert names[project] or title.endswith(f"project {project}")
+        assert names[project] or title.endswith(f": #{project}")
 
 
 def test_a_touchup_whose_project_is_gone_ends_nothing(sqlite_world: World) -> None:
     owner = sqlite_world.office()
     elm = site(sqlite_world)
-    for _ in range(3):
-        sqlite_world.touchup(99)
-    done(sqlite_world.execute(TOUCHUPS, at=TODAY))
+    for status in ("Pending", "Pending", "Completed"):
+        sqlite_world.touchup(99, status=status)
+    report = done(sqlite_world.execute(TOUCHUPS, at=TODAY))
     assert told(sqlite_world) == [(owner, elm)]
+    assert [(p.subject, p.message) for p in report.problems if p.kind == "no_project"] == [
+        ("project #99", "is gone; nobody hears of its open touch-ups: 2")
+    ]
 
 
 def test_the_report_is_what_a_manager_wants_to_see(sqlite_world: World) -> None:

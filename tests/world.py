@@ -29,6 +29,8 @@ VERSIONS = tuple(SCHEMA)
 ENGINES = ("sqlite", "postgresql")
 ZONE = "America/Denver"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+AWKWARD = ("x" * 100, "👩‍🎨" * 33, "áéíóúñ" * 16, "", "[red]", "a\nb\x1b[31m")
+"""Names that a project may have, and a terminal or a title may not like."""
 ALL_JOBS = {job.name: job for job in (*registry.JOBS, *registry.ACTIONS)}
 
 
@@ -382,6 +384,17 @@ class Builder:
                 connection.execute(statement)
         if initialised:
             provision.init(Database(world.settings), standalone=False, baseline=LONG_AGO, now=LONG_AGO)
+
+
+def done(report: Report, code: int = 0) -> Report:
+    """Return the report of a run that ended as it should."""
+    assert report.exit_code == code, (report.error, report.traceback)
+    return report
+
+
+def told(world: World) -> list[tuple[int, int]]:
+    """Return who was notified of which row, sorted; 0 is none, as in a summary."""
+    return sorted((row["user_id"], row["related_object_id"] or 0) for row in world.rows("core_notification"))
 
 
 def by_employee(world: World) -> Mapping[int, dict[str, Any]]:

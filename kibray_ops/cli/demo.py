@@ -38,7 +38,7 @@ WORTH_TRYING = (
     ("payroll generate --week --csv payroll.csv", "for a spreadsheet"),
     ("invoices aging --by client", "who owes what for how long"),
     ("invoices check-overdue", "nobody is told anything twice"),
-    ("touchups alert --threshold 1 --dry-run", "every project with an urgent one"),
+    ("touchups alert --threshold 1 --dry-run", "every project with even one"),
     ("invoices update-statuses --dry-run", "what else would change"),
     ("payroll discard --week --dry-run", "what could be taken back"),
     ("runs list", "what ran, and how it ended"),

@@ -14,6 +14,8 @@ ROOMY = 120
 MOST_LINES = 100
 """Lines of a table that somebody still reads."""
 EIGHTHS = " ▏▎▍▌▋▊▉"
+INDENT = "    "
+"""What a further line of a row begins with."""
 NARROWEST = 8
 """Columns below which no text is cut."""
 

@@ -3,16 +3,15 @@
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, type_coerce
+from sqlalchemy import ColumnElement, Row, Select, and_, case, func, or_, select, type_coerce
 
 from kibray_ops import alerts
 from kibray_ops.alerts import Notice, Topic
-from kibray_ops.catalog import table_of
-from kibray_ops.job import WARNING, Outcome, Problem, Run, printable, warnings
-from kibray_ops.messages import NAMED, Shortage
+from kibray_ops.catalog import some, table_of
+from kibray_ops.job import WARNING, Outcome, Problem, Run, printable, trimmed, warnings
+from kibray_ops.messages import Shortage
 from kibray_ops.models.kibray.inventory import InventoryItem, InventoryLocation, ProjectInventory
-from kibray_ops.models.types import LARGEST, Amount
-from kibray_ops.payroll import trimmed
+from kibray_ops.models.types import LARGEST, Amount, is_number
 
 ITEMS, LOCATIONS, STOCK = table_of(InventoryItem), table_of(InventoryLocation), table_of(ProjectInventory)
 SMALLEST = Decimal("0.01")
@@ -30,25 +29,36 @@ def check_shortages(run: Run) -> Outcome:
     An item's threshold is its own, else the default one; 0 counts as none. What lies at all locations together counts
     as its stock. Every admin gets one summary a day, as long as something is missing.
     """
-    rows = [_row(found) for found in run.session.execute(_short())]
-    rows.sort(key=lambda row: (row["have"] / row["need"], -row["short"], row["item"], row["item_id"]))
+    shortages = [_shortage(found) for found in run.session.execute(_short())]
+    shortages.sort(key=lambda short: (short.have / short.need, -short.short, short.name, short.item_id))
+    checked = run.session.execute(_checked()).scalar_one()
+    unwatched = [_called(found) for found in run.session.execute(_unwatched())]
+    odd_stock = _odd_stock(run)
     people, missing = alerts.admins(run, "stock")
-    shortages = [Shortage(row["item"], row["unit"], row["have"], row["need"]) for row in rows]
-    notices = [Notice(tuple(people.values()), 0, run.business_date, shortages, "/inventory/")] if shortages else []
-    planned = alerts.plan(run, TOPIC, notices)
+    planned = alerts.plan(run, TOPIC, [_notice(run, shortages, tuple(people.values()))] if shortages else [])
     if not run.dry_run:
         alerts.tell(run, planned)
-    unwatched = [_called(found) for found in run.session.execute(_unwatched())]
     return Outcome(
         result={
             "date": run.business_date,
-            "low_stock_count": len(rows),
-            "items_checked": run.session.execute(_checked()).scalar_one(),
+            "low_stock_count": len(shortages),
+            "items_checked": checked,
             "without_threshold": len(unwatched),
             **planned.counts(),
         },
-        rows=rows,
-        problems=[*missing, *_odd_stock(run), *_no_threshold(unwatched)],
+        rows=[
+            {
+                "item_id": short.item_id,
+                "item": short.name,
+                "category": short.category,
+                "unit": short.unit,
+                "have": short.have,
+                "need": short.need,
+                "short": short.short,
+            }
+            for short in shortages
+        ],
+        problems=[*missing, *odd_stock, *_no_threshold(unwatched)],
     )
 
 
@@ -63,15 +73,15 @@ def _is_watched() -> ColumnElement[bool]:
     return and_(ITEMS.c.active, ~ITEMS.c.no_threshold)
 
 
-def _is_quantity() -> ColumnElement[bool]:
-    """Return the condition for a quantity that one can count with: PostgreSQL's may be NaN."""
-    return STOCK.c.quantity.between(-LARGEST, LARGEST)
+def _quantity() -> ColumnElement[Any]:
+    """Return what lies at a location; NULL where it is no number."""
+    return case((is_number(STOCK.c.quantity), STOCK.c.quantity))
 
 
-def _short() -> Any:
-    total = func.sum(case((_is_quantity(), STOCK.c.quantity), else_=0))
-    stock = select(STOCK.c.item_id, total.label("total")).group_by(STOCK.c.item_id).subquery("stock")
-    # Rounded: SQLite adds decimals up as binary fractions, where 0.7 + 0.1 + 0.2 is less than 1.
+def _short() -> Select[Any]:
+    """Return the items that are below their threshold, with what there is of them at all locations."""
+    stock = select(STOCK.c.item_id, func.sum(_quantity()).label("total")).group_by(STOCK.c.item_id).subquery("stock")
+    # Rounded: SQLite adds decimals up as binary fractions, where 0.7 + 0.1 is less than 0.8.
     have = func.round(func.coalesce(stock.c.total, 0), 2)
     return (
         select(
@@ -87,51 +97,58 @@ def _short() -> Any:
     )
 
 
-def _checked() -> Any:
+def _checked() -> Select[Any]:
+    """Return how many items have a threshold."""
     return select(func.count()).select_from(ITEMS).where(_is_watched(), _need().is_not(None))
 
 
-def _unwatched() -> Any:
+def _unwatched() -> Select[Any]:
     """Return the items without a threshold that are not exempt from having one."""
     return select(ITEMS.c.id, ITEMS.c.name).where(_is_watched(), _need().is_(None)).order_by(ITEMS.c.name, ITEMS.c.id)
 
 
-def _called(found: Any) -> str:
-    return printable(found.name) or f"item {found.id}"
+def _called(found: Row[Any]) -> str:
+    return printable(found.name) or f"#{found.id}"
 
 
-def _row(found: Any) -> dict[str, Any]:
-    return {
-        "item_id": found.id,
-        "item": _called(found),
-        "category": printable(found.category),
-        "unit": printable(found.unit),
-        "have": found.have,
-        "need": found.need,
-        "short": found.need - found.have,
-    }
+def _shortage(found: Row[Any]) -> Shortage:
+    return Shortage(
+        item_id=found.id,
+        name=_called(found),
+        category=printable(found.category),
+        unit=printable(found.unit),
+        have=found.have,
+        need=found.need,
+    )
+
+
+def _notice(run: Run, shortages: list[Shortage], people: tuple[alerts.Recipient, ...]) -> Notice[list[Shortage]]:
+    return Notice(people, subject_id=0, subject_date=run.business_date, item=shortages, link="/inventory/")
 
 
 def _no_threshold(names: list[str]) -> list[Problem]:
-    if not names:
-        return []
-    some = f"{', '.join(names[:NAMED])}{f' and {len(names) - NAMED} more' if len(names) > NAMED else ''}"
-    return [Problem(WARNING, "no_threshold", some, "without a threshold nobody hears when it runs out")]
+    words = "without a threshold nobody hears when it runs out"
+    return [Problem(WARNING, "no_threshold", some(names), words)] if names else []
 
 
 def _odd_stock(run: Run) -> list[Problem]:
-    """Return what nobody can have in stock: it counts as it stands where it is a number, else as 0."""
-    quantity = case((_is_quantity(), STOCK.c.quantity))
+    """Return a warning for each quantity that is below 0, or no number: the latter counts as 0."""
     statement = (
-        select(ITEMS.c.id, ITEMS.c.name, LOCATIONS.c.name.label("location"), STOCK.c.location_id, quantity)
+        select(
+            ITEMS.c.id,
+            ITEMS.c.name,
+            LOCATIONS.c.name.label("location"),
+            STOCK.c.location_id,
+            _quantity().label("quantity"),
+        )
         .join_from(STOCK, ITEMS, ITEMS.c.id == STOCK.c.item_id)
         .outerjoin(LOCATIONS, LOCATIONS.c.id == STOCK.c.location_id)
-        .where(_is_watched(), or_(STOCK.c.quantity < 0, ~_is_quantity()))
+        .where(_is_watched(), or_(STOCK.c.quantity < 0, ~is_number(STOCK.c.quantity)))
         .order_by(ITEMS.c.name, STOCK.c.id)
     )
     odd = [
-        (_called(found), f"{_said(found[-1])} at {printable(found.location or '') or f'location {found.location_id}'}")
-        for found in run.session.execute(statement)
+        (_called(row), f"{_said(row.quantity)} at {printable(row.location or '') or f'location {row.location_id}'}")
+        for row in run.session.execute(statement)
     ]
     return warnings("odd_stock", odd, "quantities")
 

@@ -35,22 +35,23 @@ def alert_incomplete(run: Run) -> Outcome:
     hear once, unless somebody has heard of it before. Somebody with very many to hear of gets one summary. Plans of
     projects that have ended or are archived are left alone.
     """
-    found = _plans(run, run.session.execute(_late(run)))
+    plans = _plans(run, run.session.execute(_late(run)))
     admins, missing = alerts.admins(run, "daily plans")
     creators = alerts.recipients(run, col(User.id).in_(select(PLANS.c.created_by_id).where(_is_late(run))))
     # Many plans share one tuple of people.
-    audiences = {key: tuple((admins | {key: creator}).values()) for key, creator in creators.items()}
+    audiences: dict[int | None, tuple[Recipient, ...]] = {
+        key: tuple((admins | {key: creator}).values()) for key, creator in creators.items()
+    }
     nobody_else = tuple(admins.values())
-    notices = [
-        _notice(plan, audiences.get(creator_id or 0, nobody_else), run.business_date) for plan, creator_id in found
-    ]
+    notices = [_notice(plan, audiences.get(plan.creator_id, nobody_else), run.business_date) for plan in plans]
     planned = alerts.plan(run, TOPIC, notices)
-    told_before, left_alone = run.session.execute(_silent(run)).one()
+    told_before, left_alone = run.session.execute(_untold_counts(run)).one()
     if not run.dry_run:
         alerts.tell(run, planned)
-    plans = [plan for plan, _ in found]
     gone = [
-        (f"plan {plan.id} for {plan.plan_date}", f"{plan.project} is gone") for plan in plans if not plan.project_id
+        (f"plan {plan.id} for {plan.plan_date}", f"project {plan.project} is gone")
+        for plan in plans
+        if not plan.project_id
     ]
     return Outcome(
         result={
@@ -84,7 +85,7 @@ def _is_late(run: Run) -> ColumnElement[bool]:
     return and_(PLANS.c.status == DRAFT, PLANS.c.completion_deadline < run.now)
 
 
-def _concerns_somebody(run: Run) -> ColumnElement[bool]:
+def _is_of_active_project(run: Run) -> ColumnElement[bool]:
     """Return the condition for a plan of an active project; of one that is gone nobody can say that it has ended."""
     return or_(PROJECTS.c.id.is_(None), projects.is_active(run.catalog, run.business_date))
 
@@ -111,15 +112,15 @@ def _late(run: Run) -> Select[Any]:
         )
         .outerjoin(PROJECTS, PROJECTS.c.id == PLANS.c.project_id)
         .outerjoin(USERS, USERS.c.id == PLANS.c.created_by_id)
-        .where(_is_late(run), _concerns_somebody(run), _is_news(run))
+        .where(_is_late(run), _is_of_active_project(run), _is_news(run))
     )
 
 
-def _silent(run: Run) -> Executable:
+def _untold_counts(run: Run) -> Executable:
     """Return the statement that counts the late plans of which nobody hears (any more)."""
-    concerns = _concerns_somebody(run)
-    told_before = func.count().filter(concerns, not_(_is_news(run)))
-    left_alone = func.count().filter(not_(concerns))
+    is_active = _is_of_active_project(run)
+    told_before = func.count().filter(is_active, not_(_is_news(run)))
+    left_alone = func.count().filter(not_(is_active))
     return (
         select(told_before, left_alone)
         .select_from(PLANS)
@@ -128,30 +129,23 @@ def _silent(run: Run) -> Executable:
     )
 
 
-def _plans(run: Run, found: Iterable[Row[Any]]) -> list[tuple[LatePlan, int | None]]:
-    """Return the plans, each with its creator: those whose day is yet to come first, then the newest."""
+def _plans(run: Run, found: Iterable[Row[Any]]) -> list[LatePlan]:
+    """Return the plans: those for today and later first, then the newest."""
     plans = [
-        (
-            LatePlan(
-                id=row.id,
-                project_id=row.its_project,
-                project=projects.called(row.name, row.project_id),
-                plan_date=row.plan_date,
-                deadline=run.clock.local(row.completion_deadline),
-                late=run.now - row.completion_deadline,
-                creator=printable(f"{row.first_name or ''} {row.last_name or ''}") or printable(row.username or ""),
-            ),
-            row.created_by_id,
+        LatePlan(
+            id=row.id,
+            project_id=row.its_project,
+            project=projects.called(row.name, row.project_id),
+            plan_date=row.plan_date,
+            deadline=run.clock.local(row.completion_deadline),
+            late=run.now - row.completion_deadline,
+            creator_id=row.created_by_id,
+            creator=printable(f"{row.first_name or ''} {row.last_name or ''}") or printable(row.username or ""),
         )
         for row in found
     ]
-    today = run.business_date.toordinal()
-
-    def urgency(planned: tuple[LatePlan, int | None]) -> tuple[bool, int, int]:
-        day = planned[0].plan_date.toordinal()
-        return day < today, abs(day - today), planned[0].id
-
-    return sorted(plans, key=urgency)
+    today = run.business_date
+    return sorted(plans, key=lambda plan: (plan.plan_date < today, abs(plan.plan_date - today), plan.id))
 
 
 def _notice(plan: LatePlan, people: tuple[Recipient, ...], on: date) -> Notice[LatePlan]:

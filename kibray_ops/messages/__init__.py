@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from kibray_ops.payroll import Week, trimmed
+from kibray_ops.payroll import Week
 
 if TYPE_CHECKING:
     from kibray_ops.receivables import Receivable
@@ -43,7 +43,9 @@ class PayrollReady:
 class Shortage(NamedTuple):
     """An item in stock that is below its threshold; quantities in its own unit."""
 
+    item_id: int
     name: str
+    category: str
     unit: str
     have: Decimal
     need: Decimal
@@ -53,21 +55,16 @@ class Shortage(NamedTuple):
         """Return how much is missing."""
         return self.need - self.have
 
-    @property
-    def needed(self) -> str:
-        """Return the threshold with its unit."""
-        return f"{trimmed(self.need)} {self.unit}".rstrip()
-
 
 class TouchUp(NamedTuple):
-    """A touch-up that should not wait, and for how many days it has."""
+    """A touch-up that should not wait, and for how many days it has waited."""
 
     title: str
     priority: str
     days: int
 
 
-class TouchUps(NamedTuple):
+class ProjectTouchUps(NamedTuple):
     """A project's urgent and high-priority touch-ups that are open."""
 
     project_id: int
@@ -96,6 +93,7 @@ class LatePlan(NamedTuple):
     deadline: datetime
     """In the business zone."""
     late: timedelta
+    creator_id: int | None
     creator: str
 
 
@@ -110,9 +108,9 @@ class Texts(Protocol):
 
     def low_stock(self, shortages: Sequence[Shortage]) -> Message: ...
 
-    def touchups(self, touchups: TouchUps) -> Message: ...
+    def touchups(self, touchups: ProjectTouchUps) -> Message: ...
 
-    def touchups_of_projects(self, projects: Sequence[TouchUps]) -> Message: ...
+    def touchups_of_projects(self, projects: Sequence[ProjectTouchUps]) -> Message: ...
 
     def late_plan(self, plan: LatePlan) -> Message: ...
 
@@ -129,6 +127,11 @@ def texts(language: str | None) -> Texts:
 def dollars(amount: Decimal) -> str:
     """Return an amount as both languages write it in the United States."""
     return f"-${-amount:,.2f}" if amount < 0 else f"${amount:,.2f}"
+
+
+def in_brackets(unit: str) -> str:
+    """Return a unit to stand behind a text; nothing where there is none."""
+    return f" ({unit})" if unit else ""
 
 
 def in_words(span: timedelta, units: Sequence[tuple[str, str]]) -> str:

@@ -4,18 +4,20 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from kibray_ops.job import trimmed
 from kibray_ops.messages import (
     NAMED,
     LatePlan,
     Message,
     PayrollReady,
+    ProjectTouchUps,
     Shortage,
-    TouchUps,
     dollars,
+    in_brackets,
     in_words,
     listed,
 )
-from kibray_ops.payroll import ZERO, trimmed
+from kibray_ops.payroll import ZERO
 
 if TYPE_CHECKING:
     from kibray_ops.receivables import Receivable
@@ -77,14 +79,17 @@ def payroll_ready(payroll: PayrollReady) -> Message:
 
 def low_stock(shortages: Sequence[Shortage]) -> Message:
     first, count = shortages[0], len(shortages)
-    items = [f"{s.name}: {trimmed(s.have)} of {s.needed}, {trimmed(s.short)} short" for s in shortages[:NAMED]]
+    items = [
+        f"{s.name}: {trimmed(s.have)} of {trimmed(s.need)}, {trimmed(s.short)} short{in_brackets(s.unit)}"
+        for s in shortages[:NAMED]
+    ]
     return Message(
-        f"{count:,} items are low in stock, above all {first.name}" if count > 1 else f"Low in stock: {first.name}",
+        f"{count:,} items are low in stock, lowest: {first.name}" if count > 1 else f"Low in stock: {first.name}",
         "Below the threshold, the emptiest first:\n" + listed(items, count, MORE),
     )
 
 
-def touchups(touchups: TouchUps) -> Message:
+def touchups(touchups: ProjectTouchUps) -> Message:
     items = [f"{t.title} ({PRIORITIES[t.priority]}, {_days(t.days)})" for t in touchups.first]
     return Message(
         f"{_touchups(touchups)} open: {touchups.project}",
@@ -93,7 +98,7 @@ def touchups(touchups: TouchUps) -> Message:
     )
 
 
-def touchups_of_projects(projects: Sequence[TouchUps]) -> Message:
+def touchups_of_projects(projects: Sequence[ProjectTouchUps]) -> Message:
     count, total = len(projects), sum(project.total for project in projects)
     items = [
         f"{p.project}: {_touchups(p)} ({p.urgent} urgent), the oldest open for {_days(p.oldest)}"
@@ -117,7 +122,7 @@ def late_plans(plans: Sequence[LatePlan]) -> Message:
     items = [f"{plan.plan_date} {plan.project}: {lasting(plan.late)} late" for plan in plans[:NAMED]]
     return Message(
         f"{len(plans):,} daily plans are still drafts, past their deadline",
-        "Those whose day is yet to come first, then the newest:\n" + listed(items, len(plans), MORE),
+        "Those for today and later first, then the newest:\n" + listed(items, len(plans), MORE),
     )
 
 
@@ -125,9 +130,9 @@ def lasting(span: timedelta) -> str:
     return in_words(span, (("minute", "minutes"), ("hour", "hours"), ("day", "days")))
 
 
-def _touchups(touchups: TouchUps) -> str:
+def _touchups(touchups: ProjectTouchUps) -> str:
     return f"{touchups.total:,} high-priority {'touch-up' if touchups.total == 1 else 'touch-ups'}"
 
 
 def _days(count: int) -> str:
-    return "1 day" if count == 1 else f"{count:,} days"
+    return {0: "less than a day", 1: "1 day"}.get(count, f"{count:,} days")

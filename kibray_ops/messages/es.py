@@ -4,18 +4,20 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from kibray_ops.job import trimmed
 from kibray_ops.messages import (
     NAMED,
     LatePlan,
     Message,
     PayrollReady,
+    ProjectTouchUps,
     Shortage,
-    TouchUps,
     dollars,
+    in_brackets,
     in_words,
     listed,
 )
-from kibray_ops.payroll import ZERO, trimmed
+from kibray_ops.payroll import ZERO
 
 if TYPE_CHECKING:
     from kibray_ops.receivables import Receivable
@@ -77,16 +79,20 @@ def payroll_ready(payroll: PayrollReady) -> Message:
 
 def low_stock(shortages: Sequence[Shortage]) -> Message:
     first, count = shortages[0], len(shortages)
-    items = [f"{s.name}: {trimmed(s.have)} de {s.needed}, faltan {trimmed(s.short)}" for s in shortages[:NAMED]]
+    items = [
+        f"{s.name}: {trimmed(s.have)} de {trimmed(s.need)}, {'falta' if s.short == 1 else 'faltan'} "
+        f"{trimmed(s.short)}{in_brackets(s.unit)}"
+        for s in shortages[:NAMED]
+    ]
     return Message(
-        f"{count:,} artículos con pocas existencias, sobre todo {first.name}"
+        f"{count:,} artículos con existencias bajas; el más crítico: {first.name}"
         if count > 1
-        else f"Pocas existencias: {first.name}",
+        else f"Existencias bajas: {first.name}",
         "Por debajo del mínimo, los más escasos primero:\n" + listed(items, count, MORE),
     )
 
 
-def touchups(touchups: TouchUps) -> Message:
+def touchups(touchups: ProjectTouchUps) -> Message:
     items = [f"{t.title} ({PRIORITIES[t.priority]}, {_days(t.days)})" for t in touchups.first]
     return Message(
         f"{_touchups(touchups)} sin terminar: {touchups.project}",
@@ -95,7 +101,7 @@ def touchups(touchups: TouchUps) -> Message:
     )
 
 
-def touchups_of_projects(projects: Sequence[TouchUps]) -> Message:
+def touchups_of_projects(projects: Sequence[ProjectTouchUps]) -> Message:
     count, total = len(projects), sum(project.total for project in projects)
     items = [
         f"{p.project}: {_touchups(p)} (urgentes: {p.urgent}), el más antiguo abierto hace {_days(p.oldest)}"
@@ -110,16 +116,16 @@ def touchups_of_projects(projects: Sequence[TouchUps]) -> Message:
 def late_plan(plan: LatePlan) -> Message:
     return Message(
         f"El plan diario del {plan.plan_date} sigue en borrador: {plan.project}",
-        f"El plan de {plan.project} para el {plan.plan_date} debía estar completo el "
-        f"{plan.deadline:%Y-%m-%d %H:%M}, hace {lasting(plan.late)}.",
+        f"El plan de {plan.project} para el {plan.plan_date} debía completarse a más tardar el "
+        f"{plan.deadline:%Y-%m-%d} a las {plan.deadline:%H:%M}, hace {lasting(plan.late)}.",
     )
 
 
 def late_plans(plans: Sequence[LatePlan]) -> Message:
     items = [f"{plan.plan_date} {plan.project}: {lasting(plan.late)} de retraso" for plan in plans[:NAMED]]
     return Message(
-        f"{len(plans):,} planes diarios siguen en borrador, pasada su hora límite",
-        "Primero los de días por venir, luego los más recientes:\n" + listed(items, len(plans), MORE),
+        f"{len(plans):,} planes diarios siguen en borrador con el plazo vencido",
+        "Primero los de hoy en adelante, luego los más recientes:\n" + listed(items, len(plans), MORE),
     )
 
 
@@ -127,10 +133,10 @@ def lasting(span: timedelta) -> str:
     return in_words(span, (("minuto", "minutos"), ("hora", "horas"), ("día", "días")))
 
 
-def _touchups(touchups: TouchUps) -> str:
+def _touchups(touchups: ProjectTouchUps) -> str:
     nouns = "retoque prioritario" if touchups.total == 1 else "retoques prioritarios"
     return f"{touchups.total:,} {nouns}"
 
 
 def _days(count: int) -> str:
-    return "1 día" if count == 1 else f"{count:,} días"
+    return {0: "menos de un día", 1: "1 día"}.get(count, f"{count:,} días")

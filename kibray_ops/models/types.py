@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, Numeric, Time
+from sqlalchemy import JSON, BigInteger, ColumnElement, DateTime, Dialect, Integer, Numeric, Time
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
@@ -98,7 +98,16 @@ class Amount(TypeDecorator[Decimal]):
 
 
 LARGEST = Decimal("9999999999999.99")
-"""More than the columns of amounts hold. PostgreSQL's also take NaN and rank it above every number."""
+"""More than the columns of amounts hold."""
+
+
+def is_number(amount: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition for an amount that one can count with.
+
+    PostgreSQL's may be NaN, which ranks above every number; SQLite's may be a word, which does too.
+    """
+    return amount.between(-LARGEST, LARGEST)
+
 
 Document = (
     JSON(none_as_null=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from kibray_ops.cli.render import counted, heading, show_problems
 from kibray_ops.cli.table import MOST_LINES, Column, bar, print_table
 from kibray_ops.cli.views.told import told_whom
-from kibray_ops.payroll import trimmed
+from kibray_ops.job import trimmed
 
 if TYPE_CHECKING:
     from rich.console import Console

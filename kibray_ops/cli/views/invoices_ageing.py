@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from kibray_ops.cli.render import counted, show_problems
-from kibray_ops.cli.table import MOST_LINES, Column, bar, money, print_table, summed
+from kibray_ops.cli.table import INDENT, MOST_LINES, Column, bar, money, print_table, summed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +17,6 @@ BUCKETS = {"current": "Current", "1-30": "1-30", "31-60": "31-60", "61-90": "61-
 STYLES = {"current": "green", "1-30": "yellow", "31-60": "dark_orange", "61-90": "red", "over 90": "bold red"}
 LEVELS = "▁▂▃▄▅▆▇█"
 LONGEST_BAR = 40
-INDENT = "    "
 
 
 def show(told: "Ageing", out: "Console", *, is_dated: bool = False) -> None:

@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 from kibray_ops.cli.render import counted, heading, show_problems
-from kibray_ops.cli.table import MOST_LINES, Column, money, print_table, summed
+from kibray_ops.cli.table import MOST_LINES, money, print_table, summed
 from kibray_ops.cli.views import receivables
 from kibray_ops.cli.views.receivables import BALANCE, DAYS, DUE, INVOICE, PROJECT, STATUS
-from kibray_ops.cli.views.told import told_whom
+from kibray_ops.cli.views.told import TOLD, TOLD_NOTE, told_whom
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +22,7 @@ COLUMNS = (
     BALANCE,
     summed("Priority", "priority", lambda value: f"{value:,.0f}", 80),
     STATUS,
-    Column("Told", lambda row: str(row["told_to"] or ""), least_width=70),
+    TOLD,
 )
 
 
@@ -37,7 +37,7 @@ def show(told: "Report", out: "Console") -> None:
         ages = "  ".join(f"{name} days {money(total)}" for name, total in result["buckets"].items() if total)
         out.print(f"[dim]{ages}[/]\n")
         print_table(out, COLUMNS, overdue, most=MOST_LINES)
-        out.print("\n[dim]Priority: balance × days past due. Told: how many people hear of it now.[/]")
+        out.print(f"\n[dim]Priority: balance × days past due. {TOLD_NOTE}[/]")
     show_problems(told.problems, out)
 
 

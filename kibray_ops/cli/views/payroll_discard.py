@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from kibray_ops.cli.render import counted, heading, show_problems
-from kibray_ops.payroll import trimmed
+from kibray_ops.job import trimmed
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from kibray_ops.cli.render import counted, heading, show_problems
 from kibray_ops.cli.table import Column, money, print_table, summed
+from kibray_ops.job import trimmed
 from kibray_ops.messages import en
-from kibray_ops.payroll import trimmed
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from kibray_ops.cli.render import counted, heading, show_problems
 from kibray_ops.cli.table import MOST_LINES, Column, print_table
-from kibray_ops.cli.views.told import told_whom
+from kibray_ops.cli.views.told import TOLD, TOLD_NOTE, told_whom
 from kibray_ops.messages import en
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ COLUMNS = (
     Column("Deadline", lambda row: f"{row['completion_deadline']:%Y-%m-%d %H:%M}", least_width=80, is_text=True),
     Column("Late", lambda row: en.lasting(timedelta(minutes=row["late_minutes"]))),
     Column("Created by", lambda row: row["created_by"], least_width=80, is_text=True, may_be_cut=True),
-    Column("Told", lambda row: str(row["told_to"] or "")),
+    TOLD,
     Column("Again", lambda row: "daily" if row["repeats"] else "never", least_width=60, is_text=True),
 )
 
@@ -49,5 +49,5 @@ def show(told: "Report", out: "Console") -> None:
     if told.rows:
         out.print()
         print_table(out, COLUMNS, told.rows, most=MOST_LINES)
-        out.print("\n[dim]Told: how many people hear of it now. Again: daily until the plan's day has passed.[/]")
+        out.print(f"\n[dim]{TOLD_NOTE} Again: daily until the plan's day has passed.[/]")
     show_problems(told.problems, out)

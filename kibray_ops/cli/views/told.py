@@ -3,9 +3,13 @@
 from typing import TYPE_CHECKING
 
 from kibray_ops.cli.render import counted
+from kibray_ops.cli.table import Column
 
 if TYPE_CHECKING:
     from kibray_ops.report import Report
+
+TOLD = Column("Told", lambda row: str(row["told_to"] or ""), least_width=60)
+TOLD_NOTE = "Told: how many people hear of it now."
 
 
 def told_whom(told: "Report") -> str:

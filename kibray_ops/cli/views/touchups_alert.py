@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from kibray_ops.cli.render import counted, heading, show_problems
-from kibray_ops.cli.table import MOST_LINES, Column, print_table, summed
-from kibray_ops.cli.views.told import told_whom
+from kibray_ops.cli.table import INDENT, MOST_LINES, Column, print_table, summed
+from kibray_ops.cli.views.told import TOLD, TOLD_NOTE, told_whom
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,9 +23,6 @@ CSV_COLUMNS = {
 }
 
 
-INDENT = "    "
-
-
 def _count(value: Any) -> str:
     return f"{value:,}" if value else "·"
 
@@ -37,7 +34,7 @@ COLUMNS = (
     summed("High", "high", _count),
     Column("Oldest", lambda row: counted(row["oldest_days"], "day")),
     Column("Managers", lambda row: _count(row["managers"]), least_width=70),
-    Column("Told", lambda row: str(row["told_to"] or ""), least_width=60),
+    TOLD,
 )
 
 
@@ -51,7 +48,7 @@ def show(told: "Report", out: "Console") -> None:
     if told.rows:
         out.print()
         print_table(out, COLUMNS, told.rows, below=_first, most=MOST_LINES)
-        out.print("\n[dim]Told: how many people hear of it now.[/]")
+        out.print(f"\n[dim]{TOLD_NOTE}[/]")
     show_problems(told.problems, out)
 
 
