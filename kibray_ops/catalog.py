@@ -14,7 +14,7 @@ from sqlmodel import SQLModel
 
 from kibray_ops.errors import TablesMissing, TablesOutdated
 from kibray_ops.models.kibray.base import Kibray
-from kibray_ops.models.operations import HEAD, KNOWN_REVISIONS, VERSION_TABLE
+from kibray_ops.models.operations import HEAD, KNOWN_REVISIONS, VERSION_TABLE, Operations
 from kibray_ops.registry import Job
 
 ONE: ColumnElement[int] = literal_column("1")
@@ -114,6 +114,11 @@ class Catalog:
     def require_own(self) -> None:
         """Raise TablesOutdated when our own tables are missing, older or newer than this program."""
         if self.revision == HEAD:
+            if lost := [name for name in Operations.metadata.tables if not self.has(name)]:
+                raise TablesOutdated(
+                    f"The database has lost {some(lost)}, which `kibray-ops db init` had made.",
+                    hint="Restore what is lost from a backup: without it nobody knows what was done and told before.",
+                )
             return
         if self.revision is None:
             raise TablesOutdated(

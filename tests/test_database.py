@@ -247,6 +247,14 @@ def test_a_table_that_later_versions_have_has_to_be_whole_where_it_is(newest: Wo
     assert newest.execute("alert-high-priority-touchups").exit_code == 0
 
 
+def test_a_table_of_ours_that_is_lost_is_named(newest: World) -> None:
+    newest.sql("DROP TABLE kibray_ops_alert")
+    for done in (newest.run("inventory", "check-shortages"), newest.run("db", "check")):
+        assert done.returncode == 78
+        assert "kibray_ops_alert" in done.stdout + done.stderr
+    assert newest.run("inventory", "check-shortages", "--dry-run").returncode == 0
+
+
 def test_a_database_without_kibrays_tables(bare: World, tmp_path: Path) -> None:
     database = empty(bare, tmp_path)
     if bare.engine == "sqlite":

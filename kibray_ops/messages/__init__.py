@@ -72,7 +72,7 @@ class ProjectTouchUps(NamedTuple):
     total: int
     urgent: int
     oldest: int
-    """Days."""
+    """Days, as the business zone counts them."""
     first: tuple[TouchUp, ...]
     """As many as a text names, the most urgent first."""
 
