@@ -30,6 +30,11 @@ def printable(text: str) -> str:
     return " ".join(text.split())
 
 
+def called(name: str | None, key: int) -> str:
+    """Return what to call a row in any language: its name on one line, or its number where it has none."""
+    return printable(name or "") or f"#{key}"
+
+
 def trimmed(value: Decimal) -> str:
     """Return hours or a quantity without trailing zeros: 8, 7.5, 10.25."""
     return f"{value.normalize():f}" if value else "0"

@@ -1,11 +1,10 @@
-"""Job sites: which are active, what they are called, and who manages them (SPEC §3)."""
+"""Job sites: which are active, and who manages them (SPEC §3)."""
 
 from datetime import date
 
 from sqlalchemy import ColumnElement, Subquery, and_, or_, select, union
 
 from kibray_ops.catalog import Catalog, table_of
-from kibray_ops.job import printable
 from kibray_ops.models.kibray.projects import ClientProjectAccess, Project, ProjectManagerAssignment
 
 PROJECTS, ACCESS = table_of(Project), table_of(ClientProjectAccess)
@@ -35,8 +34,3 @@ def managers(catalog: Catalog) -> Subquery:
     if not catalog.has(ASSIGNMENTS.name):
         return access.subquery("manager")
     return union(access, select(ASSIGNMENTS.c.project_id, ASSIGNMENTS.c.pm_id)).subquery("manager")
-
-
-def called(name: str | None, project_id: int) -> str:
-    """Return what to call a project in any language: its name on one line, or its number where it has none."""
-    return printable(name or "") or f"#{project_id}"

@@ -17,7 +17,7 @@ from kibray_ops.models.kibray.base import Kibray
 from kibray_ops.models.operations import HEAD, VERSION_TABLE, Operations, State
 from kibray_ops.registry import Job
 
-LATER_TABLES = ("core_projectmanagerassignment", "core_touchup", "core_notificationpreference")
+LATER_TABLES = tuple(table for job in registry.JOBS for table in job.reads_later)
 """Tables that only the later schema version of Kibray has."""
 
 

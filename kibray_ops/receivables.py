@@ -30,10 +30,9 @@ from sqlalchemy import (
     update,
 )
 
-from kibray_ops import projects
 from kibray_ops.bulk import given
 from kibray_ops.catalog import Catalog, table_of
-from kibray_ops.job import Problem, Run, printable, warnings
+from kibray_ops.job import Problem, Run, called, printable, warnings
 from kibray_ops.models.kibray.invoices import Invoice
 from kibray_ops.models.types import Moment, is_number
 from kibray_ops.projects import PROJECTS
@@ -276,9 +275,9 @@ def _receivable(row: Row[Any], on: date) -> Receivable:
     retention = row.retention_amount
     return Receivable(
         id=row.id,
-        number=printable(row.invoice_number) or f"#{row.id}",
+        number=called(row.invoice_number, row.id),
         project_id=row.its_project,
-        project=projects.called(row.name, row.project_id),
+        project=called(row.name, row.project_id),
         client=printable(row.client or ""),
         status=printable(row.status),
         next_status=row.next_status,

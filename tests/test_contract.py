@@ -87,11 +87,15 @@ def test_what_is_not_built_says_so(job: Job, sqlite_world: World) -> None:
 
 GUIDES_KEYS = {
     "update-invoice-statuses": {"date", "updated"},
+    "cleanup-old-notifications": {"archived", "cutoff"},
+    "fetch-weather-snapshots": {"date", "created", "updated", "total_projects", "errors"},
+    "update-daily-plans-weather": {"updated", "skipped_no_address", "skipped_recent", "errors"},
     "check-overdue-invoices": {"date", "updated"},
     "generate-weekly-payroll": {"period_id", "week", "records"},
     "check-inventory-shortages": {"date", "low_stock_count", "items_checked"},
     "alert-high-priority-touchups": {"date", "alerts_sent", "threshold"},
     "alert-incomplete-daily-plans": {"alerted", "time"},
+    "send-pending-notifications": {"sent", "errors"},
 }
 """What Kibray's tasks return: scripts that read it carry over (SPEC §2)."""
 

@@ -28,7 +28,9 @@ CASES: tuple[tuple[str | None, str | None, tuple[str, ...], tuple[str, str, str]
     ("10", "2", ("5",), ("5.00", "10.00", "5.00")),  # its own threshold comes first
     (None, "10", ("5",), ("5.00", "10.00", "5.00")),
     ("0", "10", ("5",), ("5.00", "10.00", "5.00")),  # zero counts as none
+    ("0.30", None, ("0.1", "0.2"), None),
     ("0.80", None, ("0.7", "0.1"), None),  # as binary fractions they come to a bit less
+    ("1", None, ("0.7", "0.1", "0.2"), None),
     ("10", None, ("-3", "12"), ("9.00", "10.00", "1.00")),
     ("10", None, ("-3",), ("-3.00", "10.00", "13.00")),
     ("999999.99", None, ("999999.98",), ("999999.98", "999999.99", "0.01")),
@@ -183,7 +185,7 @@ def test_very_many_without_a_threshold_make_one_line(sqlite_world: World) -> Non
     assert problem.subject == "Item 00, Item 01, Item 02, Item 03, Item 04 and 25 more"
 
 
-@pytest.mark.parametrize("name", AWKWARD)
+@pytest.mark.parametrize("name", [*AWKWARD, "ñ" * 120, "👩‍🎨" * 40])
 def test_titles_fit_whatever_an_item_is_called(name: str, newest: World) -> None:
     newest.office()
     newest.item(name, "10")

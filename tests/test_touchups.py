@@ -280,9 +280,11 @@ def test_what_others_wrote_stands_on_one_line(newest: World) -> None:
     for title in ("Door\x1b[1m\n3", "\n"):
         newest.touchup(elm, title=title)
     newest.touchup(elm, status="odd\x1b[1m\n4", title="Sill\x1b[1m\n5")
+    newest.touchup(elm, status="odd", title="")
     report = done(newest.execute(TOUCHUPS, at=TODAY, threshold=1))
     assert [touchup["title"] for touchup in report.rows[0]["first"]] == ["Door [1m 3", "#2"]
-    (unknown,) = [problem for problem in report.problems if problem.kind == "unknown_status"]
+    unknown, nameless = [problem for problem in report.problems if problem.kind == "unknown_status"]
+    assert nameless.subject == "Elm [1m 2: #4"
     assert unknown.subject == "Elm [1m 2: Sill [1m 5"
     assert "'odd [1m 4'" in unknown.message
     (row,) = newest.rows("core_notification")

@@ -29,8 +29,8 @@ VERSIONS = tuple(SCHEMA)
 ENGINES = ("sqlite", "postgresql")
 ZONE = "America/Denver"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-AWKWARD = ("x" * 100, "👩‍🎨" * 33, "áéíóúñ" * 16, "", "[red]", "a\nb\x1b[31m")
-"""Names that a project may have, and a terminal or a title may not like."""
+AWKWARD = ("x" * 100, ("👩‍🎨" * 34)[:100], ("áéíóúñ" * 17)[:100], "", "[red]", "a\nb\x1b[31m")
+"""Names that a project may have (100 characters at most), and a terminal or a title may not like."""
 ALL_JOBS = {job.name: job for job in (*registry.JOBS, *registry.ACTIONS)}
 
 

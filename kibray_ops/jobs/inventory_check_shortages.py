@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, case, func, or_, select
 from kibray_ops import alerts
 from kibray_ops.alerts import Notice, Topic
 from kibray_ops.catalog import some, table_of
-from kibray_ops.job import WARNING, Outcome, Problem, Run, printable, trimmed, warnings
+from kibray_ops.job import WARNING, Outcome, Problem, Run, called, printable, trimmed, warnings
 from kibray_ops.messages import Shortage
 from kibray_ops.models.kibray.inventory import InventoryItem, InventoryLocation, ProjectInventory
 from kibray_ops.models.types import LARGEST, Amount, is_number
@@ -32,7 +32,7 @@ def check_shortages(run: Run) -> Outcome:
     shortages = [_shortage(found) for found in run.session.execute(_short())]
     shortages.sort(key=lambda short: (short.have / short.need, -short.short, short.name, short.item_id))
     checked = run.session.execute(_checked()).scalar_one()
-    unwatched = [_called(found) for found in run.session.execute(_unwatched())]
+    unwatched = [called(found.name, found.id) for found in run.session.execute(_unwatched())]
     odd_stock = _odd_stock(run)
     people, missing = alerts.admins(run, "stock")
     planned = alerts.plan(run, TOPIC, [_notice(run, shortages, tuple(people.values()))] if shortages else [])
@@ -107,14 +107,10 @@ def _unwatched() -> Select[Any]:
     return select(ITEMS.c.id, ITEMS.c.name).where(_is_watched(), _need().is_(None)).order_by(ITEMS.c.name, ITEMS.c.id)
 
 
-def _called(found: Row[Any]) -> str:
-    return printable(found.name) or f"#{found.id}"
-
-
 def _shortage(found: Row[Any]) -> Shortage:
     return Shortage(
         item_id=found.id,
-        name=_called(found),
+        name=called(found.name, found.id),
         category=printable(found.category),
         unit=printable(found.unit),
         have=found.have,
@@ -147,7 +143,10 @@ def _odd_stock(run: Run) -> list[Problem]:
         .order_by(ITEMS.c.name, STOCK.c.id)
     )
     odd = [
-        (_called(row), f"{_said(row.quantity)} at {printable(row.location or '') or f'location {row.location_id}'}")
+        (
+            called(row.name, row.id),
+            f"{_said(row.quantity)} at {printable(row.location or '') or f'location {row.location_id}'}",
+        )
         for row in run.session.execute(statement)
     ]
     return warnings("odd_stock", odd, "quantities")

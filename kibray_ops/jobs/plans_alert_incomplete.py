@@ -10,7 +10,7 @@ from sqlmodel import col
 from kibray_ops import alerts, projects
 from kibray_ops.alerts import Notice, Recipient, Topic
 from kibray_ops.catalog import table_of
-from kibray_ops.job import Outcome, Run, printable, warnings
+from kibray_ops.job import Outcome, Run, called, printable, warnings
 from kibray_ops.messages import LatePlan
 from kibray_ops.models.kibray.people import User
 from kibray_ops.models.kibray.work import DailyPlan
@@ -135,7 +135,7 @@ def _plans(run: Run, found: Iterable[Row[Any]]) -> list[LatePlan]:
         LatePlan(
             id=row.id,
             project_id=row.its_project,
-            project=projects.called(row.name, row.project_id),
+            project=called(row.name, row.project_id),
             plan_date=row.plan_date,
             deadline=run.clock.local(row.completion_deadline),
             late=run.now - row.completion_deadline,

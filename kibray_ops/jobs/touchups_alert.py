@@ -14,7 +14,7 @@ from kibray_ops import alerts, projects
 from kibray_ops.alerts import Notice, Recipient, Topic
 from kibray_ops.bulk import given
 from kibray_ops.catalog import table_of
-from kibray_ops.job import Outcome, Problem, Run, printable, warnings
+from kibray_ops.job import Outcome, Problem, Run, called, printable, warnings
 from kibray_ops.messages import NAMED, ProjectTouchUps, TouchUp
 from kibray_ops.models.kibray import work
 from kibray_ops.models.kibray.people import User
@@ -138,14 +138,11 @@ def _project(run: Run, lines: Sequence[Row[Any]]) -> ProjectTouchUps:
     site = lines[0]
     return ProjectTouchUps(
         project_id=site.project_id,
-        project=projects.called(site.name, site.project_id),
+        project=called(site.name, site.project_id),
         total=site.total,
         urgent=site.urgent,
         oldest=_days(run, site.oldest),
-        first=tuple(
-            TouchUp(printable(line.title) or f"#{line.id}", line.priority, _days(run, line.created_at))
-            for line in lines
-        ),
+        first=tuple(TouchUp(called(line.title, line.id), line.priority, _days(run, line.created_at)) for line in lines),
     )
 
 
@@ -181,14 +178,14 @@ def _unknown(run: Run) -> list[Problem]:
     """Return the touch-ups in a state that Kibray has not: nobody can tell whether they are open."""
     touchup = _pressing(run)
     statement = (
-        select(PROJECTS.c.id, PROJECTS.c.name, touchup.c.title, touchup.c.status)
+        select(PROJECTS.c.id, PROJECTS.c.name, touchup.c.id.label("touchup_id"), touchup.c.title, touchup.c.status)
         .join(touchup, touchup.c.project_id == PROJECTS.c.id)
         .where(touchup.c.is_open.is_(None), projects.is_active(run.catalog, run.business_date))
         .order_by(PROJECTS.c.id, touchup.c.id)
     )
     odd = [
         (
-            f"{projects.called(row.name, row.id)}: {printable(row.title)}",
+            f"{called(row.name, row.id)}: {called(row.title, row.touchup_id)}",
             f"has the status {printable(row.status)!r}, which Kibray does not know; it is not counted",
         )
         for row in run.session.execute(statement)
@@ -207,7 +204,7 @@ def _orphaned(run: Run) -> list[Problem]:
         .order_by(touchup.c.project_id)
     )
     gone = [
-        (f"project #{project_id}", f"is gone; nobody hears of its open touch-ups: {count}")
+        (f"project {called(None, project_id)}", f"is gone; nobody hears of its open touch-ups: {count}")
         for project_id, count in run.session.execute(statement)
     ]
     return warnings("no_project", gone, "projects")

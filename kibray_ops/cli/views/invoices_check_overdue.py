@@ -6,7 +6,7 @@ from kibray_ops.cli.render import counted, heading, show_problems
 from kibray_ops.cli.table import MOST_LINES, money, print_table, summed
 from kibray_ops.cli.views import receivables
 from kibray_ops.cli.views.receivables import BALANCE, DAYS, DUE, INVOICE, PROJECT, STATUS
-from kibray_ops.cli.views.told import TOLD, TOLD_NOTE, told_whom
+from kibray_ops.cli.views.told import TOLD_NOTE, told_column, told_whom
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +22,7 @@ COLUMNS = (
     BALANCE,
     summed("Priority", "priority", lambda value: f"{value:,.0f}", 80),
     STATUS,
-    TOLD,
+    told_column(70),
 )
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from kibray_ops.cli.render import counted, heading, show_problems
 from kibray_ops.cli.table import MOST_LINES, Column, print_table
-from kibray_ops.cli.views.told import TOLD, TOLD_NOTE, told_whom
+from kibray_ops.cli.views.told import TOLD_NOTE, told_column, told_whom
 from kibray_ops.messages import en
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ COLUMNS = (
     Column("Deadline", lambda row: f"{row['completion_deadline']:%Y-%m-%d %H:%M}", least_width=80, is_text=True),
     Column("Late", lambda row: en.lasting(timedelta(minutes=row["late_minutes"]))),
     Column("Created by", lambda row: row["created_by"], least_width=80, is_text=True, may_be_cut=True),
-    TOLD,
+    told_column(),
     Column("Again", lambda row: "daily" if row["repeats"] else "never", least_width=60, is_text=True),
 )
 

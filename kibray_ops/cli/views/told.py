@@ -8,8 +8,12 @@ from kibray_ops.cli.table import Column
 if TYPE_CHECKING:
     from kibray_ops.report import Report
 
-TOLD = Column("Told", lambda row: str(row["told_to"] or ""), least_width=60)
 TOLD_NOTE = "Told: how many people hear of it now."
+
+
+def told_column(least_width: int = 0) -> Column:
+    """Return the column that tells how many people hear of a row, where the terminal has so many columns."""
+    return Column("Told", lambda row: str(row["told_to"] or ""), least_width=least_width)
 
 
 def told_whom(told: "Report") -> str:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from kibray_ops.cli.render import counted, heading, show_problems
 from kibray_ops.cli.table import INDENT, MOST_LINES, Column, print_table, summed
-from kibray_ops.cli.views.told import TOLD, TOLD_NOTE, told_whom
+from kibray_ops.cli.views.told import TOLD_NOTE, told_column, told_whom
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,7 +34,7 @@ COLUMNS = (
     summed("High", "high", _count),
     Column("Oldest", lambda row: counted(row["oldest_days"], "day")),
     Column("Managers", lambda row: _count(row["managers"]), least_width=70),
-    TOLD,
+    told_column(60),
 )
 
 
