@@ -5,16 +5,20 @@ if `run.dry_run`, then writes in sets. It never prints, exits, or asks the machi
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlmodel import Session
 
 from kibray_ops.catalog import Catalog
 from kibray_ops.clock import Clock
 from kibray_ops.settings import Settings
+
+if TYPE_CHECKING:
+    import httpx
 
 WARNING, FAILURE = "warning", "failure"
 NAMED_ODDITIES = 20
@@ -62,12 +66,20 @@ class Problem:
         }
 
 
-def warnings(kind: str, odd: Sequence[tuple[str, str]], nouns: str) -> list[Problem]:
+def warnings(kind: str, odd: Sequence[tuple[str, str]], nouns: str, severity: str = WARNING) -> list[Problem]:
     """Return a warning for each subject and its words; of very many the first, and how many more there are."""
-    named = [Problem(WARNING, kind, subject, words) for subject, words in odd[:NAMED_ODDITIES]]
+    named = [Problem(severity, kind, subject, words) for subject, words in odd[:NAMED_ODDITIES]]
     if left := odd[NAMED_ODDITIES:]:
-        named.append(Problem(WARNING, kind, f"{len(left)} more {nouns}", f"the first of them: {left[0][0]}"))
+        named.append(Problem(severity, kind, f"{len(left)} more {nouns}", f"the first of them: {left[0][0]}"))
     return named
+
+
+Progress = Callable[[str, int, int], None]
+"""Tells somebody who watches what is going on, how much of it is done, and of how much."""
+
+
+def unwatched(_what: str, _done: int, _total: int) -> None:
+    """Tell nobody."""
 
 
 @dataclass
@@ -98,7 +110,13 @@ class Run:
     id: int | None
     """The run record; None in a dry run."""
     commit_item: Callable[[], None]
-    """Commit a finished item or batch; raises when the lock was lost or the time is up. Not for atomic jobs."""
+    """Commit a finished item or batch, and hold nothing until the next statement; in a dry run there is only reading
+    to end. Raises when the lock was lost or the time is up. Not for atomic jobs."""
+    turn: Callable[[str], AbstractContextManager[None]]
+    """Wait for a short lock that runs of several jobs share, and hold it inside the block; not in a dry run."""
+    web: Callable[[], "httpx.Client"]
+    """Return the HTTP client. No transaction may be open while it is used: `commit_item` ends one."""
+    progress: Progress = unwatched
 
     @property
     def now(self) -> datetime:

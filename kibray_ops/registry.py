@@ -208,6 +208,13 @@ ACTIONS: tuple[Job, ...] = (
         writes={"core_payrollperiod": "UPDATE, DELETE", "core_payrollrecord": "UPDATE, DELETE"},
         lock="generate-weekly-payroll",
     ),
+    Job(
+        name="locate-project",
+        command=("weather", "locate"),
+        summary="Set by hand where a project is, for its weather.",
+        kind=Kind.ATOMIC,
+        reads=("core_project",),
+    ),
 )
 """Operators' commands that write: they run like jobs, but no schedule starts them."""
 

@@ -8,21 +8,23 @@ import logging
 import random
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from importlib import import_module
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import Session
 
-from kibray_ops import errors, history
+from kibray_ops import __version__, errors, history
 from kibray_ops.catalog import Catalog, read_catalog
 from kibray_ops.clock import Clock
 from kibray_ops.database import Database, Lock, translated
-from kibray_ops.job import Outcome, Run
+from kibray_ops.job import Outcome, Progress, Run, unwatched
 from kibray_ops.limits import TimeLimit, terminable
 from kibray_ops.models.operations import PARTIAL, RUNNING, SKIPPED, SUCCEEDED
 from kibray_ops.registry import Job, Kind
@@ -30,10 +32,15 @@ from kibray_ops.report import Report, Trigger, ended, explained, status_of
 from kibray_ops.schedule import Slot, latest_slot
 from kibray_ops.settings import Settings
 
+if TYPE_CHECKING:
+    import httpx
+
 RETRIES = 3
 """How often an atomic job is tried again after a transient error of the database."""
 HOLDER_PATIENCE = 2.0
 """Seconds to wait for the record of a run that took the lock a moment ago."""
+TURN_PATIENCE = 300.0
+"""Seconds to wait for a lock that is held while a service is asked: its tries and time-outs take two minutes."""
 
 JobFunction = Callable[..., Outcome]
 
@@ -48,12 +55,13 @@ def execute(
     trigger: Trigger = Trigger.MANUAL,
     dry_run: bool = False,
     options: Mapping[str, Any] | None = None,
+    progress: Progress = unwatched,
 ) -> Report:
     """Run a job and return the report; every error is in the report, never raised."""
     report = Report(job.name, dry_run, trigger, clock.real(), as_of=clock.fixed)
     try:
         with terminable():
-            _Execution(job, settings, clock, trigger, dict(options or {}), report).start()
+            _Execution(job, settings, clock, trigger, dict(options or {}), report, progress).start()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is, it is in the report
         report.fail(error)
     report.finished_at = clock.real()
@@ -80,7 +88,9 @@ class _Execution:
     trigger: Trigger
     options: dict[str, Any]
     report: Report
+    progress: Progress
     slot: Slot | None = None
+    resources: ExitStack = field(default_factory=ExitStack)
 
     def start(self) -> None:
         self._refuse_nonsense()
@@ -98,6 +108,7 @@ class _Execution:
             self.report.skip()
         finally:
             self.limit.stop()
+            self.resources.close()
 
     def _refuse_nonsense(self) -> None:
         if self.report.dry_run and self.trigger is not Trigger.MANUAL:
@@ -114,7 +125,8 @@ class _Execution:
             self.limit.apply(connection)
             try:
                 with translated(), Session(connection) as session:
-                    self.report.succeed(self.function(self._run(session, catalog, _no_commit), **self.options))
+                    end_reading = _no_commit if self.job.kind is Kind.ATOMIC else session.rollback
+                    self.report.succeed(self.function(self._run(session, catalog, end_reading), **self.options))
             except errors.WriteRefused as error:
                 raise errors.KibrayOpsError(
                     "The dry run tried to write, and the database refused.",
@@ -132,7 +144,31 @@ class _Execution:
             dry_run=self.report.dry_run,
             id=self.report.run_id,
             commit_item=commit_item,
+            turn=(lambda _name: nullcontext()) if self.report.dry_run else self._turn,
+            web=lambda: self.web,
+            progress=self.progress,
         )
+
+    @cached_property
+    def web(self) -> "httpx.Client":
+        import httpx
+
+        return self.resources.enter_context(httpx.Client(headers={"User-Agent": f"kibray-ops/{__version__}"}))
+
+    @contextmanager
+    def _turn(self, name: str) -> Iterator[None]:
+        lock, end = Lock(self.database, name), time.monotonic() + TURN_PATIENCE
+        with self.database.connect() as guard:
+            self._sit_idle(guard)
+            while not lock.acquire(guard):
+                self.limit.check()
+                if time.monotonic() > end:
+                    raise errors.JobBusy(f"Another run has held {name} for {TURN_PATIENCE:g} s.")
+                time.sleep(0.1)
+            try:
+                yield
+            finally:
+                lock.release()
 
     @property
     def _business_date(self) -> date:
@@ -201,10 +237,13 @@ class _Execution:
                 work.commit()
         self.report.succeed(self._outcome)
 
-    def _lock(self, connection: Connection) -> None:
+    def _sit_idle(self, connection: Connection) -> None:
+        """Let the transaction that holds a lock be idle for long, while we compute or talk to a server."""
         if not self.database.is_sqlite:
-            # The transaction that holds the lock may sit idle for long while we compute or talk to a server.
             connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+
+    def _lock(self, connection: Connection) -> None:
+        self._sit_idle(connection)
         if not self.lock.acquire(connection):
             self._give_way()
 
@@ -347,4 +386,4 @@ def _let_go(error: BaseException | None) -> None:
 
 
 def _no_commit() -> None:
-    raise RuntimeError("Only a job that works item by item commits in between, and never in a dry run.")
+    raise RuntimeError("Only a job that works item by item commits in between.")

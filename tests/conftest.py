@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.sky import Sky, serving
 from tests.world import ENGINES, VERSIONS, Builder, World
 
 for name in [name for name in os.environ if name.startswith("KIBRAY_OPS_") or name == "DATABASE_URL"]:
@@ -27,35 +28,51 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
         server.cleanup()
 
 
-def _world(builder: Builder, tmp_path: Path, engine: str, version: str, *, initialised: bool = True) -> Iterator[World]:
+@pytest.fixture(scope="session")
+def _server() -> Iterator[Sky]:
+    with serving() as sky:
+        yield sky
+
+
+@pytest.fixture
+def sky(_server: Sky) -> Sky:
+    """The weather services, on loopback: no test ever asks the real ones."""
+    _server.forget()
+    return _server
+
+
+def _world(
+    builder: Builder, sky: Sky, tmp_path: Path, engine: str, version: str, *, initialised: bool = True
+) -> Iterator[World]:
     world = builder.build(engine, version, tmp_path, initialised=initialised)
+    world.environment |= sky.environment
     yield world
     builder.drop(world)
 
 
 @pytest.fixture(params=[(engine, version) for engine in ENGINES for version in VERSIONS], ids="-".join)
-def world(request: Any, builder: Builder, tmp_path: Path) -> Iterator[World]:
+def world(request: Any, builder: Builder, sky: Sky, tmp_path: Path) -> Iterator[World]:
     """A database on each engine, in each schema version."""
-    yield from _world(builder, tmp_path, *request.param)
+    yield from _world(builder, sky, tmp_path, *request.param)
 
 
 @pytest.fixture(params=ENGINES)
-def newest(request: Any, builder: Builder, tmp_path: Path) -> Iterator[World]:
+def newest(request: Any, builder: Builder, sky: Sky, tmp_path: Path) -> Iterator[World]:
     """A database on each engine, in the newest schema version: for what does not depend on Kibray's tables."""
-    yield from _world(builder, tmp_path, request.param, VERSIONS[-1])
+    yield from _world(builder, sky, tmp_path, request.param, VERSIONS[-1])
 
 
 @pytest.fixture(params=ENGINES)
-def bare(request: Any, builder: Builder, tmp_path: Path) -> Iterator[World]:
+def bare(request: Any, builder: Builder, sky: Sky, tmp_path: Path) -> Iterator[World]:
     """A database on each engine in which kibray-ops was never set up."""
-    yield from _world(builder, tmp_path, request.param, VERSIONS[-1], initialised=False)
+    yield from _world(builder, sky, tmp_path, request.param, VERSIONS[-1], initialised=False)
 
 
 @pytest.fixture
-def sqlite_world(builder: Builder, tmp_path: Path) -> Iterator[World]:
-    yield from _world(builder, tmp_path, "sqlite", VERSIONS[-1])
+def sqlite_world(builder: Builder, sky: Sky, tmp_path: Path) -> Iterator[World]:
+    yield from _world(builder, sky, tmp_path, "sqlite", VERSIONS[-1])
 
 
 @pytest.fixture
-def pg_world(builder: Builder, tmp_path: Path) -> Iterator[World]:
-    yield from _world(builder, tmp_path, "postgresql", VERSIONS[-1])
+def pg_world(builder: Builder, sky: Sky, tmp_path: Path) -> Iterator[World]:
+    yield from _world(builder, sky, tmp_path, "postgresql", VERSIONS[-1])

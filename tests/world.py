@@ -31,6 +31,8 @@ ZONE = "America/Denver"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 AWKWARD = ("x" * 100, ("👩‍🎨" * 34)[:100], ("áéíóúñ" * 17)[:100], "", "[red]", "a\nb\x1b[31m")
 """Names that a project may have (100 characters at most), and a terminal or a title may not like."""
+NO_SERVICES = {f"KIBRAY_OPS_{name}_BASE_URL": "http://127.0.0.1:9" for name in ("WEATHER", "GEOCODER", "PLACES")}
+"""Nothing listens there: a test that wants the weather has `sky` say it."""
 ALL_JOBS = {job.name: job for job in (*registry.JOBS, *registry.ACTIONS)}
 
 
@@ -183,6 +185,7 @@ class World:
             "HOME": str(self.directory),
             "KIBRAY_OPS_DATABASE_URL": self.url,
             "KIBRAY_OPS_TIMEZONE": ZONE,
+            **NO_SERVICES,
             **self.environment,
         }
 
@@ -296,6 +299,13 @@ class World:
         due = datetime.combine(on - timedelta(days=1), time(17), tzinfo=ZoneInfo(ZONE)).astimezone(UTC)
         values = {"plan_date": on, "created_by_id": creator, "completion_deadline": due}
         return self.add("core_dailyplan", project_id=project, status=status, **(values | columns))
+
+    def snapshots(self) -> dict[int, dict[str, Any]]:
+        """Return the weather snapshots by project; fails when a project has two."""
+        rows = self.rows("core_weathersnapshot")
+        found = {row["project_id"]: row for row in rows}
+        assert len(found) == len(rows), "a project has two"
+        return found
 
     def manages(self, user: int, project: int, **columns: Any) -> None:
         """Give a user an external manager's access to a project, which is active and wants notifications."""

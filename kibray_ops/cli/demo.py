@@ -40,6 +40,8 @@ WORTH_TRYING = (
     ("invoices check-overdue", "nobody is told anything twice"),
     ("touchups alert --threshold 1 --dry-run", "every project with even one"),
     ("invoices update-statuses --dry-run", "what else would change"),
+    ("weather fetch-snapshots --dry-run", "asks Open-Meteo and the US Census; writes nothing"),
+    ("weather locate 9 39.7392 -104.9903", "a project without an address"),
     ("payroll discard --week --dry-run", "what could be taken back"),
     ("runs list", "what ran, and how it ended"),
     ("db check", "what the database holds"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
+from typer.models import ArgumentInfo
 
 from kibray_ops import registry, settings
 from kibray_ops.cli import export, log, render
@@ -17,6 +18,7 @@ from kibray_ops.errors import FAILED, KibrayOpsError, UsageError
 from kibray_ops.registry import Job
 
 if TYPE_CHECKING:
+    from kibray_ops.job import Progress
     from kibray_ops.report import Report
     from kibray_ops.runner import JobFunction
 
@@ -86,7 +88,10 @@ def command_of(job: Job) -> TyperCommand:
     """Return a job's command, its options included."""
     single = typer.Typer(add_completion=False)
     loose = {} if job.is_built else {"ignore_unknown_options": True, "allow_extra_args": True}
-    single.command(job.command[1], cls=JobCommand, help=_help(job), context_settings=loose)(_callback(job))
+    own = _own_parameters(job)
+    if any(map(_is_argument, own)):
+        loose = {"ignore_unknown_options": True}  # -104.99 is a number; a wrong option is then one argument too many
+    single.command(job.command[1], cls=JobCommand, help=_help(job), context_settings=loose)(_callback(job, own))
     command = get_command(single)
     assert isinstance(command, TyperCommand)  # noqa: S101 - for the type checker; one command makes no group
     return command
@@ -106,12 +111,20 @@ def _function(job: Job) -> "JobFunction":
     return load(job)
 
 
-def _callback(job: Job) -> Callable[..., int]:
-    own: list[inspect.Parameter] = []
-    if job.is_built:
-        declared = inspect.signature(_function(job), eval_str=True).parameters.values()
-        own = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in declared if parameter.name != "run"]
+def _own_parameters(job: Job) -> list[inspect.Parameter]:
+    """Return what a job takes beside the shared options."""
+    if not job.is_built:
+        return []
+    declared = inspect.signature(_function(job), eval_str=True).parameters.values()
+    return [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in declared if parameter.name != "run"]
 
+
+def _is_argument(parameter: inspect.Parameter) -> bool:
+    """Tell whether a parameter is a word at its place, rather than an option with a name."""
+    return any(isinstance(note, ArgumentInfo) for note in getattr(parameter.annotation, "__metadata__", ()))
+
+
+def _callback(job: Job, own: list[inspect.Parameter]) -> Callable[..., int]:
     def call(context: typer.Context, **words: Any) -> int:
         options = {p.name: words[p.name] for p in own if words[p.name] != p.default}
         if context.obj.cron and (named := options.keys() & _may_be_bare(context.command)):
@@ -146,6 +159,7 @@ def _start(
     quiet: bool,
     verbose: bool,
 ) -> int:
+    from kibray_ops.cli.progress import watched
     from kibray_ops.report import Report, Trigger
 
     trigger = Trigger.CRON if cron else Trigger.MANUAL
@@ -155,7 +169,8 @@ def _start(
     sheet = None
     try:
         sheet = export.prepare(csv, as_json=as_json, database_url=found.database_url)
-        report = _execute(job, options, found, trigger, as_of=as_of, dry_run=dry_run, verbose=verbose)
+        with watched(quiet=quiet or as_json or cron) as progress:
+            report = _execute(job, options, found, trigger, progress, as_of=as_of, dry_run=dry_run, verbose=verbose)
     except KibrayOpsError as error:
         report.fail(error)
         report.finished_at = real_now()
@@ -192,6 +207,7 @@ def _execute(
     options: dict[str, Any],
     found: settings.Settings,
     trigger: Any,
+    progress: "Progress",
     *,
     as_of: str | None,
     dry_run: bool,
@@ -204,4 +220,6 @@ def _execute(
     clock = Clock(found.checked().zone)
     if as_of is not None:
         clock = clock.at(parse_as_of(as_of, job, clock.zone))
-    return execute(job, settings=found, clock=clock, trigger=trigger, dry_run=dry_run, options=options)
+    return execute(
+        job, settings=found, clock=clock, trigger=trigger, dry_run=dry_run, options=options, progress=progress
+    )

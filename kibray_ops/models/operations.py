@@ -1,14 +1,15 @@
 """Our own tables, `kibray_ops_*`. Alembic makes and upgrades them (`migrations/`); a test compares the two."""
 
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from sqlalchemy import Column, Identity, Index, Integer, MetaData, Text, text
 from sqlmodel import Field, SQLModel
 
-from kibray_ops.models.types import BigKey, Document, Moment
+from kibray_ops.models.types import Amount, BigKey, Document, Moment
 
-KNOWN_REVISIONS = ("0001", "0002")
+KNOWN_REVISIONS = ("0001", "0002", "0003")
 HEAD = KNOWN_REVISIONS[-1]
 """The revision that this version of the program works with."""
 VERSION_TABLE = "kibray_ops_alembic_version"
@@ -102,3 +103,31 @@ class AlertRecord(Operations, table=True):
     stage: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
     told_at: datetime = Field(sa_column=Column(Moment, nullable=False))
     run_id: int = Field(sa_column=Column(BigKey, nullable=False))
+
+
+class PlaceRecord(Operations, table=True):
+    """Where a project is, in degrees, as long as it has the address that was asked for; or that nobody could tell.
+
+    The source is `census`, `zip`, `city` or `manual`; `absent` and `ambiguous` have no coordinates.
+    """
+
+    __tablename__ = "kibray_ops_place"
+
+    project_id: int = Field(sa_column=Column(BigKey, primary_key=True, autoincrement=False))
+    address_hash: str = Field(max_length=64)
+    latitude: Decimal | None = Field(default=None, sa_column=Column(Amount(8, 5)))
+    longitude: Decimal | None = Field(default=None, sa_column=Column(Amount(8, 5)))
+    source: str = Field(max_length=20)
+    matched_text: str | None = Field(default=None, sa_column=Column(Text))
+    located_at: datetime = Field(sa_column=Column(Moment, nullable=False))
+
+
+class ForecastRecord(Operations, table=True):
+    """The newest answer of the forecast service for a point: two jobs want it, and it is asked for once an hour."""
+
+    __tablename__ = "kibray_ops_forecast"
+
+    latitude: Decimal = Field(sa_column=Column(Amount(8, 5), primary_key=True))
+    longitude: Decimal = Field(sa_column=Column(Amount(8, 5), primary_key=True))
+    answer: dict[str, Any] = Field(sa_column=Column(Document, nullable=False))
+    fetched_at: datetime = Field(sa_column=Column(Moment, nullable=False))

@@ -15,6 +15,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 
+def as_sqlite_text(moment: datetime | None) -> str | None:
+    """Return a moment as Django stores it on SQLite."""
+    return None if moment is None else moment.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ")
+
+
 class _SQLiteMoment(UserDefinedType[datetime]):
     cache_ok = True
 
@@ -22,10 +27,7 @@ class _SQLiteMoment(UserDefinedType[datetime]):
         return "datetime"
 
     def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], str | None]:
-        def bind(value: datetime | None) -> str | None:
-            return None if value is None else value.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ")
-
-        return bind
+        return as_sqlite_text
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[str | None], datetime | None]:
         def read(value: str | None) -> datetime | None:

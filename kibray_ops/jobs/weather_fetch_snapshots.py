@@ -1,0 +1,130 @@
+"""kibray-ops weather fetch-snapshots: the forecast of the day for every job site."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import BigInteger, Date, Select, and_, select
+
+from kibray_ops import forecasts, places, projects
+from kibray_ops.bulk import given, update_all, upsert
+from kibray_ops.catalog import table_of
+from kibray_ops.forecasts import Fetched
+from kibray_ops.job import Outcome, Run
+from kibray_ops.models.kibray.projects import WeatherSnapshot
+from kibray_ops.places import NoWeather, Site
+from kibray_ops.projects import PROJECTS
+from kibray_ops.weather.open_meteo import HOST, SOURCE, Day
+from kibray_ops.weather.place import Match
+
+SNAPSHOTS = table_of(WeatherSnapshot)
+KEY = ("project_id", "date", "source")
+PROVIDER_URL = f"https://{HOST}/"
+CREATED, UPDATED, SKIPPED = "created", "updated", "skipped"
+Row = dict[str, Any]
+
+
+def fetch_snapshots(run: Run) -> Outcome:
+    """Fetch the weather forecast of every active project's place.
+
+    A project's place comes from its address, once; `weather locate` sets it by hand. A project without a place is
+    named and gets no weather. The date is the one at the site, and what the forecast does not tell stays empty.
+    """
+    sites = [Site.of(row.id, row.name, row.address) for row in run.session.execute(_active(run))]
+    where = places.locate(run, sites)
+    lacking = {key: found for key, found in where.items() if isinstance(found, NoWeather)}
+    days: dict[int, Day] = {}
+    actions: dict[int, str] = {}
+    for batch in forecasts.fetch(run, where):
+        snapshots = {}
+        for project_id, fetched in batch.items():
+            if isinstance(fetched, NoWeather):
+                lacking[project_id] = fetched
+            elif isinstance(day := fetched.today(run.now), NoWeather):
+                lacking[project_id] = day
+            else:
+                days[project_id] = day
+                snapshots[project_id] = _snapshot(day, fetched)
+        actions |= _write(run, snapshots)
+        run.commit_item()
+    failures = [(site, why) for site in sites if (why := lacking.get(site.project_id)) and why.is_failure]
+    return Outcome(
+        result={
+            "date": run.business_date,
+            "created": list(actions.values()).count(CREATED),
+            "updated": list(actions.values()).count(UPDATED),
+            "total_projects": len(sites),
+            "without_place": len(lacking) - len(failures),
+            "errors": [f"{site.name}: {why.reason}" for site, why in failures],
+        },
+        rows=[
+            _row(site, where[site.project_id], days.get(site.project_id), actions.get(site.project_id, SKIPPED))
+            for site in sites
+        ],
+        problems=places.problems(sites, lacking),
+    )
+
+
+def _active(run: Run) -> Select[Any]:
+    return (
+        select(PROJECTS.c.id, PROJECTS.c.name, PROJECTS.c.address)
+        .where(projects.is_active(run.catalog, run.business_date))
+        .order_by(PROJECTS.c.name, PROJECTS.c.id)
+    )
+
+
+def _snapshot(day: Day, fetched: Fetched) -> dict[str, Any]:
+    """Return the columns of a snapshot, but for its project."""
+    told = forecasts.reported(day)
+    return {
+        "date": day.date,
+        "source": SOURCE,
+        "conditions_text": told.pop("conditions"),
+        **told,
+        "raw_json": fetched.answer,
+        "fetched_at": fetched.at,
+        "provider_url": PROVIDER_URL,
+        **fetched.point._asdict(),
+    }
+
+
+def _write(run: Run, snapshots: Mapping[int, Row]) -> Mapping[int, str]:
+    """Write the snapshots of projects and return whether each is created or updated; a project may be gone by now."""
+    if not snapshots:
+        return {}
+    rows = [{"project_id": project_id, **snapshot} for project_id, snapshot in snapshots.items()]
+    there = _there(run, rows)
+    new, old = ([row for row in rows if there.get(row["project_id"]) == action] for action in (CREATED, UPDATED))
+    if new and not run.dry_run:
+        run.session.execute(upsert(run.session, SNAPSHOTS, new, key=KEY))
+    if old and not run.dry_run:
+        # No upsert: that would use up an id for each.
+        run.session.execute(update_all(run.session, SNAPSHOTS, old, key=KEY))
+    return there
+
+
+def _there(run: Run, rows: Sequence[Row]) -> dict[int, str]:
+    """Return those projects that exist, and what becomes of the snapshot of each."""
+    keys = [{"project_id": row["project_id"], "date": row["date"]} for row in rows]
+    wanted = given(run.session, {"project_id": BigInteger(), "date": Date()}, keys)
+    same = and_(
+        SNAPSHOTS.c.project_id == wanted.c.project_id,
+        SNAPSHOTS.c.date == wanted.c.date,
+        SNAPSHOTS.c.source == SOURCE,
+    )
+    statement = (
+        select(PROJECTS.c.id, SNAPSHOTS.c.id.label("snapshot_id"))
+        .join(wanted, wanted.c.project_id == PROJECTS.c.id)
+        .outerjoin(SNAPSHOTS, same)
+    )
+    return {row.id: CREATED if row.snapshot_id is None else UPDATED for row in run.session.execute(statement)}
+
+
+def _row(site: Site, place: Match | NoWeather, day: Day | None, action: str) -> dict[str, Any]:
+    return {
+        "project_id": site.project_id,
+        "project": site.name,
+        **places.reported(place),
+        "date": day and day.date,
+        **forecasts.reported(day),
+        "action": action,
+    }
