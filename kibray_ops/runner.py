@@ -319,10 +319,14 @@ class _Execution:
         )
 
     def _work(self, work: Connection, guard: Connection | None = None) -> Outcome:
-        """Let the job do its work; with a guard, it may commit item by item while the guard holds the lock."""
-        if guard is None and not work.in_transaction():
-            work.begin()  # ours, not the session's: the session's end must not be the transaction's
-        self.limit.apply(work)
+        """Let the job do its work; with a guard, it may commit item by item while the guard holds the lock.
+
+        The soft limit stops atomic work anywhere, for it is rolled back; other work ends after the item.
+        """
+        if guard is None:
+            if not work.in_transaction():
+                work.begin()  # ours, not the session's: the session's end must not be the transaction's
+            self.limit.apply(work)
         # rollback_only: a stray commit in an atomic job commits nothing.
         mode: Literal["control_fully", "rollback_only"] = "control_fully" if guard else "rollback_only"
         with Session(work, join_transaction_mode=mode) as session:
@@ -330,15 +334,15 @@ class _Execution:
             def commit_item() -> None:
                 if guard is not None and not self.database.is_sqlite:
                     guard.execute(text("SELECT 1"))  # raises when the connection, and with it the lock, is gone
-                self.limit.release(work)
                 session.commit()
-                self.limit.apply(work)
+                self.limit.check()
 
             run = self._run(session, self.catalog, _no_commit if guard is None else commit_item)
             outcome = self.function(run, **self.options)
             session.flush()
-            self.limit.release(work)
-            if guard is not None:
+            if guard is None:
+                self.limit.release(work)
+            else:
                 session.commit()
         return outcome
 

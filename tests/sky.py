@@ -59,6 +59,8 @@ class Reply:
     delay: float = 0
     missing: int = 0
     """Bytes that are announced and never come: a body that is cut."""
+    trickle: float = 0
+    """Seconds before each tenth of the body."""
 
 
 def answer(value: Any, status: int = 200) -> Reply:
@@ -111,6 +113,8 @@ class Sky:
     """Places of which Open-Meteo has no data."""
     change: Callable[[dict[str, Any]], Any] = lambda place: place
     """What is done to the forecast of each place before it goes out."""
+    meanwhile: Callable[[Question], None] = lambda question: None
+    """What happens in the office while somebody waits for an answer."""
     key: str = ""
     """Where set, forecasts are only for those who have it."""
     lock: Any = field(default_factory=Lock)
@@ -139,6 +143,7 @@ class Sky:
         for name in ("today", "questions", "faults", "addresses", "centres", "geocoder_faults", "refused", "key"):
             setattr(self, name, getattr(fresh, name))
         self.change = lambda place: place
+        self.meanwhile = lambda question: None
 
     def reply(self, question: Question) -> Reply:
         """Return the answer to a question."""
@@ -147,6 +152,7 @@ class Sky:
             faults = {"/v1/forecast": self.faults, "/geocoder/locations/onelineaddress": self.geocoder_faults}
             waiting = faults.get(question.path, [])
             fault = waiting.pop(0) if waiting else None
+        self.meanwhile(question)
         if fault is not None:
             return fault
         if question.path == "/v1/forecast":
@@ -277,7 +283,11 @@ def serving() -> Iterator[Sky]:
                 self.send_header("Content-Type", reply.kind)
                 self.send_header("Content-Length", str(len(reply.body) + reply.missing))
                 self.end_headers()
-                self.wfile.write(reply.body)
+                for start in range(
+                    0, len(reply.body), tenth := max(1, len(reply.body) // 10 if reply.trickle else 10**9)
+                ):
+                    time.sleep(reply.trickle)
+                    self.wfile.write(reply.body[start : start + tenth])
                 if reply.missing:
                     self.close_connection = True
             except OSError:

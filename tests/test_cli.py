@@ -273,7 +273,7 @@ def test_init_does_not_print_the_password(pg_world: World) -> None:
 def in_terminal(world: World, columns: int, *words: str, **environment: str) -> str:
     """Run a command in a terminal of its own and return what it shows."""
     master, slave = pty.openpty()
-    world.environment = {"COLUMNS": str(columns), "TERM": "xterm-256color", **environment}
+    world.environment |= {"COLUMNS": str(columns), "TERM": "xterm-256color", **environment}
     with world.command(*words, stdout=slave, stderr=slave) as process:
         os.close(slave)
         shown = b""

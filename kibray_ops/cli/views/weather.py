@@ -53,6 +53,6 @@ WEATHER = (
     Column("°C", lambda row: _range(row, trimmed), least_width=120),
     Column("Rain", _figure("precipitation_mm")),
     Column("Wind", _figure("wind_kph")),
-    Column("Humid", _figure("humidity_percent")),
+    Column("Humid", _figure("humidity_percent"), least_width=70),
     Column("Conditions", lambda row: row["conditions"] or NOTHING, is_text=True, may_be_cut=True),
 )
