@@ -1,4 +1,4 @@
-"""Measurements, run by hand: `python -m tests.bench.payroll`, `….invoices`, `….alerts`, `….startup`."""
+"""Measurements, run by hand: `python -m tests.bench.payroll`, `….invoices`, `….alerts`, `….weather`, `….startup`."""
 
 import statistics
 import tempfile

@@ -1,5 +1,6 @@
 """The forecast in the daily plans."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kibray_ops.cli.render import counted, heading, show_problems
@@ -24,7 +25,7 @@ COLUMNS = (
     Column("Plan for", lambda row: str(row["plan_date"]), is_text=True),
     Column("Project", lambda row: row["project"], is_text=True, may_be_cut=True),
     Column("Forecast", lambda row: SAID[row["action"]], is_text=True),
-    *PLACE,
+    *(replace(column, least_width=130) for column in PLACE),
     *WEATHER,
 )
 
