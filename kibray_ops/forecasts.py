@@ -67,7 +67,7 @@ def fetch(run: Run, places: Mapping[int, Match | NoWeather]) -> Iterator[dict[in
     for start in range(0, len(wanted), BATCH):
         run.progress("Fetching forecasts", start, len(wanted))
         batch = wanted[start : start + BATCH]
-        with run.turn(FORECASTS.name):
+        with run.turn("forecasts"):
             results: dict[Point, Result] = dict(_fresh(run, batch))
             run.commit_item()
             left = [point for point in batch if point not in results]

@@ -18,7 +18,7 @@ from kibray_ops.job import FAILURE, Problem, Run, called, printable, warnings
 from kibray_ops.models.operations import PlaceRecord
 from kibray_ops.weather import census, open_meteo
 from kibray_ops.weather.place import ABSENT, AMBIGUOUS, MANUAL, Match, Miss, Point, area, fingerprint
-from kibray_ops.weather.service import LimitReached, Refused, ServiceError, Unavailable
+from kibray_ops.weather.service import LimitReached, Refused, ServiceError
 
 PLACES = table_of(PlaceRecord)
 MOST_ASKED = 500
@@ -76,8 +76,10 @@ def locate(run: Run, sites: Sequence[Site]) -> dict[int, Match | NoWeather]:
     for site in sites:
         if site.address and site.project_id not in known:
             new.setdefault(site.fingerprint, []).append(site)
-    asked = list(new.values())[:MOST_ASKED]
-    failed = _ask(run, asked, known) if asked else {}
+    failed: dict[str, str] = {}
+    if new:
+        found, failed = _ask(run, list(new.values())[:MOST_ASKED])
+        known |= found
     return {site.project_id: _where(site, known, failed) for site in sites}
 
 
@@ -163,52 +165,46 @@ def remember(run: Run, findings: Mapping[Site, Finding]) -> None:
 # ---- asking
 
 
-def _ask(run: Run, asked: Sequence[Sequence[Site]], known: dict[int, Finding]) -> dict[str, str]:
-    """Ask for new addresses, each of which several sites may have, and add what is found to what is known.
+def _ask(run: Run, addresses: Sequence[Sequence[Site]]) -> tuple[dict[int, Finding], dict[str, str]]:
+    """Ask where addresses are; each has the sites that share it.
 
-    Return why there is no answer for others, by fingerprint. When there is none for a whole group, or we are told that
-    we ask too often, nothing more is asked.
+    Return what was found, by project, and why there is no answer for others, by the address's fingerprint.
     """
-    failed: dict[str, str] = {}
     finder = _Finder(run)
-    stopped: ServiceError | None = None
-    for start in range(0, len(asked), GROUP):
-        run.progress("Locating addresses", start, len(asked))
-        group = asked[start : start + GROUP]
+    found: dict[int, Finding] = {}
+    failed: dict[str, str] = {}
+    stopped = ""
+    for start in range(0, len(addresses), GROUP):
+        run.progress("Locating addresses", start, len(addresses))
+        group = addresses[start : start + GROUP]
         if stopped:
             failed |= {sites[0].fingerprint: f"not asked for, because {stopped}" for sites in group}
             continue
-        with run.turn(PLACES.name):
-            known |= remembered(run, [site for sites in group for site in sites])  # another run may have asked
+        with run.turn("places"):
+            sites = [site for sites in group for site in sites]
+            there = remembered(run, sites)  # another run may have asked
             run.commit_item()
-            left = [sites for sites in group if sites[0].project_id not in known]
-            answers = finder.find([sites[0].address for sites in left])
-            found = {
+            answers = finder.find({site.fingerprint: site.address for site in sites if site.project_id not in there})
+            errors = {key: answer for key, answer in answers.items() if isinstance(answer, ServiceError)}
+            new = {
                 site: answer
-                for sites, answer in zip(left, answers, strict=True)
-                if not isinstance(answer, ServiceError)
                 for site in sites
+                if not isinstance(answer := answers.get(site.fingerprint), ServiceError | None)
             }
-            if found and not run.dry_run:
-                remember(run, found)
+            if new and not run.dry_run:
+                remember(run, new)
             run.commit_item()
-        known |= {site.project_id: finding for site, finding in found.items()}
-        errors = [answer for answer in answers if isinstance(answer, ServiceError)]
-        failed |= {
-            sites[0].fingerprint: run.settings.redact(str(answer))
-            for sites, answer in zip(left, answers, strict=True)
-            if isinstance(answer, ServiceError)
-        }
-        limits = [error for error in errors if isinstance(error, LimitReached) or _is_final(error)]
-        if len(errors) >= AT_A_TIME and all(isinstance(answer, Unavailable) for answer in answers):
-            limits += errors
-        stopped = limits[0] if limits else None
-    run.progress("Locating addresses", len(asked), len(asked))
-    return failed
+        found |= there | {site.project_id: finding for site, finding in new.items()}
+        failed |= {key: run.settings.redact(str(error)) for key, error in errors.items()}
+        is_down = len(errors) == len(answers) >= AT_A_TIME
+        stopped = next((failed[key] for key, error in errors.items() if is_down or _is_for_all(error)), "")
+    run.progress("Locating addresses", len(addresses), len(addresses))
+    return found, failed
 
 
-def _is_final(error: ServiceError) -> bool:
-    return isinstance(error, Refused) and not error.is_about_the_question
+def _is_for_all(error: ServiceError) -> bool:
+    """Tell whether there would be no answer for other addresses either."""
+    return isinstance(error, LimitReached) or (isinstance(error, Refused) and not error.is_about_the_question)
 
 
 class _Finder:
@@ -219,18 +215,18 @@ class _Finder:
         self.geocoder = census.geocoder(client, settings["GEOCODER_BASE_URL"])
         self.gazetteer = open_meteo.gazetteer(client, settings["PLACES_BASE_URL"], settings["WEATHER_API_KEY"])
 
-    def find(self, addresses: Sequence[str]) -> list[Finding | ServiceError]:
+    def find(self, addresses: Mapping[str, str]) -> dict[str, Finding | ServiceError]:
         """Return what is found for each address, or why there is no answer; a few are asked for at once."""
         pool = ThreadPoolExecutor(AT_A_TIME)
         try:
-            return list(pool.map(self._one, addresses))
+            return dict(zip(addresses, pool.map(self._one, addresses.values()), strict=True))
         except BaseException:
-            # Ctrl-C or SIGTERM: what is under way ends, nothing more is asked.
+            # Ctrl-C or SIGTERM: nothing more is asked, and what is under way is not waited for.
             for service in (self.geocoder, self.gazetteer):
                 service.halt.set()
             raise
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _one(self, address: str) -> Finding | ServiceError:
         try:

@@ -163,7 +163,7 @@ class _Execution:
             while not lock.acquire(guard):
                 self.limit.check()
                 if time.monotonic() > end:
-                    raise errors.JobBusy(f"Another run has held {name} for {TURN_PATIENCE:g} s.")
+                    raise errors.JobBusy(f"Other runs have been fetching {name} for {TURN_PATIENCE / 60:g} minutes.")
                 time.sleep(0.1)
             try:
                 yield

@@ -188,6 +188,33 @@ def test_a_geocoder_that_does_not_answer_is_left_alone(
     assert len(newest.snapshots()) == 1
 
 
+def test_a_few_addresses_are_asked_for_at_once(newest: World, sky: Sky) -> None:
+    for number in range(12):
+        newest.project(f"Site {number}", address=f"{number} Elm St, Denver, CO")
+    under_way, most = [0], [0]
+
+    def meanwhile(question: Any) -> None:
+        if "address" in question.fields:
+            under_way[0] += 1
+            most[0] = max(most[0], under_way[0])
+            time.sleep(0.1)
+            under_way[0] -= 1
+
+    sky.meanwhile = meanwhile
+    fetch(newest)
+    assert 1 < most[0] <= 4
+    assert len(newest.snapshots()) == 12
+
+
+def test_no_secret_is_told_of_those_that_were_not_asked_for(newest: World, sky: Sky) -> None:
+    newest.environment |= {"KIBRAY_OPS_WEATHER_API_KEY": "hunter22"}
+    for number in range(12):
+        newest.project(f"Site {number}", address=f"{number} Elm St, Denver, CO")
+    sky.geocoder_faults = [error("hunter22 is blocked", 403)] * 8
+    assert "hunter22" not in str(fetch(newest, code=3))
+    assert "hunter22" not in str(newest.runs())
+
+
 def test_five_hundred_new_addresses_are_enough_for_one_run(sqlite_world: World, sky: Sky) -> None:
     for number in range(503):
         sqlite_world.project(f"Site {number}", address=f"{number} Elm St, Denver, CO")

@@ -12,6 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from kibray_ops import runner
+from kibray_ops.database import Database, Lock
 from kibray_ops.places import Site
 from kibray_ops.report import Report
 from kibray_ops.weather import service
@@ -424,6 +426,26 @@ def test_both_jobs_at_once_ask_for_nothing_twice(newest: World, sky: Sky) -> Non
     assert sum(len(question.points) for question in sky.forecasts) == 12
     assert len(newest.snapshots()) == 12
     assert all(plan["weather_data"] for plan in newest.rows("core_dailyplan"))
+
+
+@pytest.mark.parametrize(("name", "job"), [("places", SNAPSHOTS), ("forecasts", PLANS)])
+def test_the_turn_of_another_run_is_waited_for(
+    newest: World, sky: Sky, monkeypatch: pytest.MonkeyPatch, name: str, job: str
+) -> None:
+    newest.plan(newest.project(address="1 Elm St, Denver, CO"), "2025-11-24")
+    monkeypatch.setattr(runner, "TURN_PATIENCE", 0.5)
+    lock = Lock(Database(newest.settings), name)
+    with lock.database.connect() as connection:
+        assert lock.acquire(connection)
+        begin = time.monotonic()
+        report = done(newest.execute(job, at=FIVE), 75)
+        assert time.monotonic() - begin >= 0.5
+        assert name in str(report.error)
+        done(newest.execute(job, at=FIVE, dry_run=True))  # takes no lock
+        asked = len(sky.forecasts)
+        lock.release()
+    done(newest.execute(job, at=FIVE))
+    assert len(sky.forecasts) == asked + 1
 
 
 def test_a_dry_run_before_the_first_init(bare: World, sky: Sky) -> None:
