@@ -103,6 +103,11 @@ def whole(value: Decimal | None) -> int | None:
     return None if value is None else int(value.quantize(Decimal(1), ROUND_HALF_UP))
 
 
+def fahrenheit(celsius: Decimal | None) -> int | None:
+    """Return a temperature in °C in whole °F."""
+    return None if celsius is None else whole(celsius * 9 / 5 + 32)
+
+
 def _fresh(run: Run, points: Sequence[Point]) -> Iterator[tuple[Point, Fetched]]:
     """Return the forecasts of places that are not older than an hour."""
     if not run.catalog.has(FORECASTS.name):

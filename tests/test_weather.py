@@ -248,6 +248,7 @@ def test_one_place_failing_does_not_stop_the_others(world: World, sky: Sky) -> N
     assert report.result["errors"] == [f"{name}: {reason}" for name, reason in failures(report)]
     assert (report.status, report.result["without_place"]) == ("partial", 1)
     assert [row["action"] for row in report.rows] == ["created", "skipped", "skipped", "skipped"]
+    assert [row["reason"] for row in report.rows[2:]] == [reason for _, reason in failures(report)]
     sky.change, sky.refused = (lambda place: place), set()
     done(world.execute(SNAPSHOTS, at=FIVE))
     assert world.snapshots().keys() == {good, odd, refused}

@@ -116,7 +116,7 @@ def _weather_data(day: Day, fetched: Fetched) -> dict[str, Any]:
     high = day.temperature_max
     return {
         "description": sky.text,
-        "temp": None if high is None else forecasts.whole(high * 9 / 5 + 32),
+        "temp": forecasts.fahrenheit(high),
         "temperature": _number(high),
         "condition": sky.word,
         "humidity": forecasts.whole(day.humidity_percent),
@@ -150,4 +150,5 @@ def _row(plan: Plan, day: Day | None, lacking: NoWeather | None, place: Match | 
         **places.reported(place),
         **forecasts.reported(day),
         "action": action,
+        "reason": None if day is not None or lacking is None else lacking.reason,
     }

@@ -56,10 +56,7 @@ def fetch_snapshots(run: Run) -> Outcome:
             "without_place": len(lacking) - len(failures),
             "errors": [f"{site.name}: {why.reason}" for site, why in failures],
         },
-        rows=[
-            _row(site, where[site.project_id], days.get(site.project_id), actions.get(site.project_id, SKIPPED))
-            for site in sites
-        ],
+        rows=[_row(site, where, days, actions, lacking) for site in sites],
         problems=places.problems(sites, lacking),
     )
 
@@ -119,12 +116,21 @@ def _there(run: Run, rows: Sequence[Row]) -> dict[int, str]:
     return {row.id: CREATED if row.snapshot_id is None else UPDATED for row in run.session.execute(statement)}
 
 
-def _row(site: Site, place: Match | NoWeather, day: Day | None, action: str) -> dict[str, Any]:
+def _row(
+    site: Site,
+    where: Mapping[int, Match | NoWeather],
+    days: Mapping[int, Day],
+    actions: Mapping[int, str],
+    lacking: Mapping[int, NoWeather],
+) -> dict[str, Any]:
+    key = site.project_id
+    day = days.get(key)
     return {
-        "project_id": site.project_id,
+        "project_id": key,
         "project": site.name,
-        **places.reported(place),
+        **places.reported(where[key]),
         "date": day and day.date,
         **forecasts.reported(day),
-        "action": action,
+        "action": actions.get(key, SKIPPED),
+        "reason": lacking[key].reason if key in lacking else None,
     }

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from kibray_ops.cli.table import Column, Row
+from kibray_ops.forecasts import fahrenheit
 from kibray_ops.job import trimmed
 
 NOTHING = "–"
@@ -22,13 +23,9 @@ CSV_WEATHER = {
     "humidity_percent": "Humidity, %",
     "conditions": "Conditions",
     "action": "Action",
+    "reason": "Why not",
 }
 CREDIT = "Weather data by Open-Meteo.com (CC BY 4.0). Rain in mm, wind in km/h, humidity in %."
-
-
-def fahrenheit(celsius: Decimal) -> str:
-    """Return a temperature in whole °F."""
-    return f"{celsius * 9 / 5 + 32:.0f}"
 
 
 def _range(row: Row, shown: Callable[[Decimal], str]) -> str:
@@ -49,7 +46,7 @@ PLACE = (
     Column("Source", lambda row: row["place_source"] or NOTHING, least_width=80, is_text=True),
 )
 WEATHER = (
-    Column("High/low °F", lambda row: _range(row, fahrenheit)),
+    Column("High/low °F", lambda row: _range(row, lambda celsius: str(fahrenheit(celsius)))),
     Column("°C", lambda row: _range(row, trimmed), least_width=120),
     Column("Rain", _figure("precipitation_mm")),
     Column("Wind", _figure("wind_kph")),
