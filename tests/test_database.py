@@ -276,6 +276,7 @@ def test_a_role_with_the_printed_grants_can_do_everything_and_read_no_secret(pg_
         pg_world.invoice(f"{due} sent", "SENT", due, paid="100.00" if due > "2026" else "0")
     site = pg_world.rows("core_project")[0]["id"]
     pg_world.item("Caulk", "10", "-1")
+    pg_world.sql("UPDATE core_project SET address = '1 Elm St, Denver, CO'")
     pg_world.plan(site, "2025-11-25")
     pg_world.manages(pg_world.user("pm", staff=False), site)
     for _ in range(3):
@@ -295,11 +296,19 @@ def test_a_role_with_the_printed_grants_can_do_everything_and_read_no_secret(pg_
             ("check-inventory-shortages", {}),
             ("alert-high-priority-touchups", {}),
             ("alert-incomplete-daily-plans", {}),
+            ("fetch-weather-snapshots", {}),
+            ("fetch-weather-snapshots", {}),
+            ("update-daily-plans-weather", {}),
+            ("locate-project", {"project": str(site), "latitude": "39.7", "longitude": "-105"}),
+            ("locate-project", {"project": str(site), "forget": True}),
         ):
             report = pg_world.execute(job, at="2025-11-24T17:15", **options)
             assert report.exit_code == 0, report.error
             assert job[:5] not in ("check", "alert") or report.result["notifications"] > 0
         assert pg_world.run("invoices", "aging").returncode == 0
+        assert (
+            len(pg_world.snapshots()) == sum(bool(row["weather_data"]) for row in pg_world.rows("core_dailyplan")) == 1
+        )
         for secret in ("password FROM auth_user", "social_security_number FROM core_employee"):
             with pytest.raises(Exception, match="permission denied"):
                 pg_world.sql(f"SELECT {secret}")
@@ -308,6 +317,7 @@ def test_a_role_with_the_printed_grants_can_do_everything_and_read_no_secret(pg_
     finally:
         pg_world.url = good
         pg_world.sql(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"')
+    assert len(pg_world.snapshots()) == sum(bool(row["weather_data"]) for row in pg_world.rows("core_dailyplan")) == 1
 
 
 # ---- what is no database
