@@ -21,7 +21,7 @@ from kibray_ops.settings import PREFIX
 from kibray_ops.weather import open_meteo
 from kibray_ops.weather.open_meteo import Day, Forecast
 from kibray_ops.weather.place import Match, Point
-from kibray_ops.weather.service import LimitReached, Misunderstood, Refused, ServiceError
+from kibray_ops.weather.service import Closed, Denied, Misunderstood, ServiceError
 from kibray_ops.weather.wmo import conditions
 
 FORECASTS = table_of(ForecastRecord)
@@ -130,16 +130,9 @@ def _ask(run: Run, points: Sequence[Point]) -> tuple[dict[Point, Result], str]:
     settings = run.settings
     service = open_meteo.forecaster(run.web(), settings["WEATHER_BASE_URL"], settings["WEATHER_API_KEY"])
     first, last = run.business_date - BEFORE, run.business_date + AFTER
-    try:
-        answers = open_meteo.forecasts(service, points, first, last)
-    except (Refused, LimitReached) as error:
-        stopped = settings.redact(str(error))
-        if isinstance(error, Refused) and error.is_about_the_key:
-            stopped += f"; see {PREFIX}WEATHER_API_KEY"
-        return {}, stopped
-    except ServiceError as error:
-        return dict.fromkeys(points, NoWeather(settings.redact(str(error)), is_failure=True)), ""
-    return {point: _result(run, point, answer) for point, answer in zip(points, answers, strict=True)}, ""
+    answers = open_meteo.forecasts(service, points, first, last)
+    closed = next((_said(run, error) for error in answers.values() if isinstance(error, Closed)), "")
+    return {point: _result(run, point, answer) for point, answer in answers.items()}, closed
 
 
 def _result(run: Run, point: Point, answer: dict[str, Any] | ServiceError) -> Result:
@@ -148,7 +141,12 @@ def _result(run: Run, point: Point, answer: dict[str, Any] | ServiceError) -> Re
             raise answer
         return Fetched(point, open_meteo.read(answer, point), answer, run.now)
     except ServiceError as error:
-        return NoWeather(run.settings.redact(str(error)), is_failure=True)
+        return NoWeather(_said(run, error), is_failure=True)
+
+
+def _said(run: Run, error: ServiceError) -> str:
+    way_on = f"; see {PREFIX}WEATHER_API_KEY" if isinstance(error, Denied) and error.is_about_the_key else ""
+    return run.settings.redact(str(error)) + way_on
 
 
 def _keep(run: Run, told: dict[Point, Fetched]) -> None:

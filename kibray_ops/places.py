@@ -4,13 +4,14 @@ A project whose place is not known has no weather; it never gets somebody else's
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
+from multiprocessing.pool import ThreadPool
+from random import shuffle
 from typing import Any
 
-from sqlalchemy import BigInteger, and_, or_, select
+from sqlalchemy import Text, and_, or_, select
 
 from kibray_ops.bulk import given, upsert
 from kibray_ops.catalog import table_of
@@ -18,7 +19,7 @@ from kibray_ops.job import FAILURE, Problem, Run, called, printable, warnings
 from kibray_ops.models.operations import PlaceRecord
 from kibray_ops.weather import census, open_meteo
 from kibray_ops.weather.place import ABSENT, AMBIGUOUS, MANUAL, Match, Miss, Point, area, fingerprint
-from kibray_ops.weather.service import LimitReached, Refused, ServiceError
+from kibray_ops.weather.service import Closed, ServiceError, Unavailable
 
 PLACES = table_of(PlaceRecord)
 MOST_ASKED = 500
@@ -78,7 +79,9 @@ def locate(run: Run, sites: Sequence[Site]) -> dict[int, Match | NoWeather]:
             new.setdefault(site.fingerprint, []).append(site)
     failed: dict[str, str] = {}
     if new:
-        found, failed = _ask(run, list(new.values())[:MOST_ASKED])
+        # In any order: addresses that fail every day must not stand in the way of the others every day.
+        shuffle(addresses := list(new.values()))
+        found, failed = _ask(run, addresses[:MOST_ASKED])
         known |= found
     return {site.project_id: _where(site, known, failed) for site in sites}
 
@@ -121,18 +124,27 @@ def reported(place: Match | NoWeather | None) -> dict[str, Any]:
 
 
 def remembered(run: Run, sites: Sequence[Site]) -> dict[int, Finding]:
-    """Return what is known of projects at their present addresses; that an address leads nowhere, for a week."""
+    """Return what is known of the places of projects, by their present addresses.
+
+    What was found for the same address of another project counts too, unless it was set by hand. That an address leads
+    nowhere is known for a week.
+    """
     if not sites or not run.catalog.has(PLACES.name):
         return {}  # a dry run before `db init` knows nothing
-    addresses = {site.project_id: site.fingerprint for site in sites}
-    wanted = given(run.session, {"id": BigInteger()}, [{"id": key} for key in addresses])
+    wanted = given(run.session, {"hash": Text()}, [{"hash": key} for key in {site.fingerprint for site in sites}])
     holds = or_(PLACES.c.latitude.is_not(None), PLACES.c.located_at > run.now - MISS_HOLDS)
-    statement = select(PLACES).join(wanted, wanted.c.id == PLACES.c.project_id).where(holds)
-    return {
-        row.project_id: _finding(row)
-        for row in run.session.execute(statement)
-        if row.address_hash == addresses[row.project_id]
+    own: dict[tuple[int, str], Finding] = {}
+    anybodys: dict[str, Finding] = {}
+    for row in run.session.execute(select(PLACES).join(wanted, wanted.c.hash == PLACES.c.address_hash).where(holds)):
+        own[row.project_id, row.address_hash] = _finding(row)
+        if row.source != MANUAL:
+            anybodys[row.address_hash] = _finding(row)
+    found = {
+        site.project_id: own.get((site.project_id, site.fingerprint))
+        or (anybodys.get(site.fingerprint) if site.address else None)
+        for site in sites
     }
+    return {project_id: finding for project_id, finding in found.items() if finding is not None}
 
 
 def _finding(row: Any) -> Finding:
@@ -168,7 +180,8 @@ def remember(run: Run, findings: Mapping[Site, Finding]) -> None:
 def _ask(run: Run, addresses: Sequence[Sequence[Site]]) -> tuple[dict[int, Finding], dict[str, str]]:
     """Ask where addresses are; each has the sites that share it.
 
-    Return what was found, by project, and why there is no answer for others, by the address's fingerprint.
+    Return what was found, by project, and why there is no answer for others, by the address's fingerprint. A geocoder
+    that answers for nobody in a group is not asked any more.
     """
     finder = _Finder(run)
     found: dict[int, Finding] = {}
@@ -196,15 +209,10 @@ def _ask(run: Run, addresses: Sequence[Sequence[Site]]) -> tuple[dict[int, Findi
             run.commit_item()
         found |= there | {site.project_id: finding for site, finding in new.items()}
         failed |= {key: run.settings.redact(str(error)) for key, error in errors.items()}
-        is_down = len(errors) == len(answers) >= AT_A_TIME
-        stopped = next((failed[key] for key, error in errors.items() if is_down or _is_for_all(error)), "")
+        is_down = len(answers) >= AT_A_TIME and all(isinstance(answer, Unavailable) for answer in answers.values())
+        stopped = next((failed[key] for key, error in errors.items() if is_down or isinstance(error, Closed)), "")
     run.progress("Locating addresses", len(addresses), len(addresses))
     return found, failed
-
-
-def _is_for_all(error: ServiceError) -> bool:
-    """Tell whether there would be no answer for other addresses either."""
-    return isinstance(error, LimitReached) or (isinstance(error, Refused) and not error.is_about_the_question)
 
 
 class _Finder:
@@ -214,27 +222,34 @@ class _Finder:
         client, settings = run.web(), run.settings
         self.geocoder = census.geocoder(client, settings["GEOCODER_BASE_URL"])
         self.gazetteer = open_meteo.gazetteer(client, settings["PLACES_BASE_URL"], settings["WEATHER_API_KEY"])
+        self.closed: ServiceError | None = None
+        """Why the gazetteer is not asked any more."""
 
     def find(self, addresses: Mapping[str, str]) -> dict[str, Finding | ServiceError]:
         """Return what is found for each address, or why there is no answer; a few are asked for at once."""
-        pool = ThreadPoolExecutor(AT_A_TIME)
-        try:
-            return dict(zip(addresses, pool.map(self._one, addresses.values()), strict=True))
-        except BaseException:
-            # Ctrl-C or SIGTERM: nothing more is asked, and what is under way is not waited for.
-            for service in (self.geocoder, self.gazetteer):
-                service.halt.set()
-            raise
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        # Its threads are daemons: Ctrl-C and SIGTERM wait for none of them.
+        with ThreadPool(AT_A_TIME) as pool:
+            return dict(zip(addresses, pool.map(self._one, addresses.values(), chunksize=1), strict=True))
 
     def _one(self, address: str) -> Finding | ServiceError:
         try:
             found = census.locate(self.geocoder, address)
-            if isinstance(found, Miss):
-                # Where its city is not known either, what the geocoder says of the address tells more.
-                nearby = open_meteo.search(self.gazetteer, area(address))
-                found = nearby if isinstance(nearby, Match) else found
         except ServiceError as error:
             return error
+        if isinstance(found, Miss):
+            try:
+                nearby = self._nearby(address)
+            except ServiceError as error:
+                return ServiceError(str(error))  # of another kind: the geocoder goes on
+            # Where its city is not known either, what the geocoder says of the address tells more.
+            found = nearby if isinstance(nearby, Match) else found
         return Match(found.point, found.source, printable(found.text)) if isinstance(found, Match) else found
+
+    def _nearby(self, address: str) -> Finding:
+        if self.closed:
+            raise self.closed
+        try:
+            return open_meteo.search(self.gazetteer, area(address))
+        except Closed as error:
+            self.closed = error
+            raise

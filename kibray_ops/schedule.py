@@ -13,6 +13,9 @@ from kibray_ops.clock import Clock
 from kibray_ops.errors import UsageError
 from kibray_ops.registry import Job
 
+FIRST_YEAR, LAST_YEAR = 1900, 2999
+"""What lies outside is a slip of the finger, and days before and after it may not exist."""
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -73,6 +76,10 @@ def parse_moment(text: str, zone: ZoneInfo, *, option: str, time_of_day: time = 
             moment = datetime.fromisoformat(text)
         else:
             raise wrong
+        if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+            raise UsageError(
+                f"{option} {text!r} is too far away.", hint=f"Write a year from {FIRST_YEAR} to {LAST_YEAR}."
+            )
         return moment.replace(tzinfo=moment.tzinfo or zone).astimezone(UTC)
     except (ValueError, OverflowError):
         raise wrong from None

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+from typer.models import ArgumentInfo
 
 from kibray_ops import registry
-from kibray_ops.cli.jobs import SHARED, _is_argument, _own_parameters
+from kibray_ops.cli.jobs import SHARED
 from kibray_ops.registry import Job, Kind
 from kibray_ops.report import Report
 from kibray_ops.runner import load
@@ -75,9 +76,12 @@ def test_summaries_are_one_sentence(job: Job) -> None:
 def test_help_names_every_option(job: Job, sqlite_world: World) -> None:
     shown = sqlite_world.run(*job.command, "--help")
     assert shown.returncode == 0
-    for parameter in _own_parameters(job):
-        argument = next(iter(parameter.annotation.__metadata__)).metavar if _is_argument(parameter) else None
-        assert (argument or f"--{parameter.name.replace('_', '-')}") in shown.stdout
+    for parameter in inspect.signature(load(job), eval_str=True).parameters.values():
+        declared = next(iter(getattr(parameter.annotation, "__metadata__", ())), None)
+        if isinstance(declared, ArgumentInfo):
+            assert f" {declared.metavar} " in shown.stdout
+        elif parameter.name != "run":
+            assert f"--{parameter.name.replace('_', '-')}" in shown.stdout
     for option in ("json" if option == "as_json" else option for option in SHARED):
         assert f"--{option.replace('_', '-')}" in shown.stdout
 

@@ -1,6 +1,7 @@
 """Where projects are: asked once for each address, remembered, set by hand."""
 
 import json
+import signal
 import time
 from datetime import UTC, datetime
 from decimal import Decimal as D
@@ -81,7 +82,20 @@ def test_projects_of_one_address_are_asked_for_once(newest: World, sky: Sky) -> 
     assert (len(sky.geocoded), len(newest.snapshots())) == (1, 5)
     newest.project("Unit 6", address=ADDRESS.upper())
     fetch(newest)
-    assert (len(sky.geocoded), len(newest.snapshots())) == (2, 6)
+    assert (len(sky.geocoded), len(newest.snapshots())) == (1, 6)
+
+
+def test_what_is_set_by_hand_is_for_one_project(newest: World, sky: Sky) -> None:
+    """Its neighbour of the same address is asked for."""
+    by_hand = newest.project("Lot 7", address=ADDRESS)
+    done(newest.execute("locate-project", project="Lot 7", latitude="39.7392", longitude="-104.9903"))
+    asked = newest.project("Lot 8", address=ADDRESS)
+    fetch(newest)
+    assert sky.geocoded == [ADDRESS]
+    assert {key: found[2] for key, found in places(newest).items()} == {by_hand: "manual", asked: "census"}
+    done(newest.execute("locate-project", project="Lot 7", forget=True))
+    fetch(newest, "2025-11-25")  # what was found for the neighbour serves both
+    assert (sky.geocoded, len(newest.rows("core_weathersnapshot"))) == ([ADDRESS], 4)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +182,33 @@ def test_a_place_search_that_fails_is_no_miss(newest: World, sky: Sky) -> None:
     assert places(newest) == {}
 
 
+def test_addresses_that_fail_every_day_do_not_stand_in_the_way(newest: World, sky: Sky) -> None:
+    for number in range(4):
+        bad = f"{number} Bad St, Denver, CO"
+        newest.project(f"A bad {number}", address=bad)
+        sky.addresses[bad] = error("Internal error", 500)
+    for number in range(30):
+        newest.project(f"Good {number}", address=f"{number} Elm St, Denver, CO")
+    report = fetch(newest, code=3)
+    assert (report.result["created"], len(report.result["errors"])) == (30, 4)
+
+
+@pytest.mark.parametrize("fault", [error("Blocked", 403), HOURLY, BAD_GATEWAY])
+def test_a_place_search_that_is_closed_does_not_stop_the_geocoder(newest: World, sky: Sky, fault: Reply) -> None:
+    for number in range(5):
+        unknown = f"Lot {number}, Nowhere, CO"
+        newest.project(f"Unknown {number}", address=unknown)
+        sky.addresses[unknown], sky.centres["Nowhere"] = [], fault
+    for number in range(20):
+        newest.project(f"Good {number}", address=f"{number} Elm St, Denver, CO")
+    report = fetch(newest, code=3)
+    assert (report.result["created"], len(report.result["errors"])) == (20, 5)
+    assert all("the place search answered" in reason for reason in report.result["errors"])
+    asked = len(sky.asked("/v1/search"))
+    assert asked == 15 if fault is BAD_GATEWAY else asked <= 4  # not asked again, but for what was under way
+    assert all(found[2] == "census" for found in places(newest).values())
+
+
 @pytest.mark.parametrize(
     ("fault", "asked", "said"),
     [(HOURLY, 8, "Hourly"), (error("Blocked", 403), 8, "403: Blocked"), (BAD_GATEWAY, 24, "502")],
@@ -243,6 +284,22 @@ def test_what_was_found_before_a_crash_is_not_asked_for_again(newest: World, sky
     assert (len(sky.geocoded), len(newest.snapshots())) == (12, 20)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_nobody_waits_for_a_geocoder_that_hangs(newest: World, sky: Sky, number: signal.Signals) -> None:
+    for site in range(8):
+        newest.project(f"Site {site}", address=f"{site} Elm St, Denver, CO")
+    sky.geocoder_faults = [Reply(b"{}", delay=15)] * 8
+    with newest.command("weather", "fetch-snapshots", "--as-of", "2025-11-24") as process:
+        while len(sky.geocoded) < 4:
+            time.sleep(0.02)
+        begin = time.monotonic()
+        process.send_signal(number)
+        process.communicate(timeout=30)
+    assert time.monotonic() - begin < 5
+    assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130}[number]
+    assert newest.runs()[-1]["status"] == "interrupted"
+
+
 # ---- by hand
 
 
@@ -296,7 +353,9 @@ def test_a_place_is_forgotten(newest: World, sky: Sky) -> None:
 @pytest.mark.parametrize(
     "words",
     ["{} 39.7392 -104.9903", "{} 39.7392, -104.9903", "{} 39.7392,-104.9903", "Elm°St 39.7392 -104.9903",
-     "--json {} 39.7392 -104.9903", "{} -q -- 39.7392 -104.9903", "ELM°ST 39.7392° -104.9903°"],
+     "--json {} 39.7392 -104.9903",
+     "{} 39.7392 -104.9903 --as-of 2025-11-24", "{} 39.7392 -104.9903 -q",
+     "{} -q -- 39.7392 -104.9903", "ELM°ST 39.7392° -104.9903°"],
 )  # fmt: skip
 def test_how_it_may_be_written(sqlite_world: World, words: str) -> None:
     project = sqlite_world.project("Elm St")
@@ -315,15 +374,20 @@ def test_how_it_may_be_written(sqlite_world: World, words: str) -> None:
         ("1 -104.9903 39.7392", "lies between -90 and 90"),
         ("1 39.7392 -190", "lies between -180 and 180"),
         ("1 north west", "are no degrees"),
-        ("1 nan 5", "lies between"),
-        ("1 inf 5", "lies between"),
-        ("1 1e400 5", "lies between"),
+        ("1 nan 5", "are no degrees"),
+        ("1 inf 5", "are no degrees"),
+        ("1 1e400 5", "are no degrees"),
+        ("1 999999999 5", "lies between -90 and 90"),
         ("99 39.7 -104.9", "There is no project '99'"),
         ("Elm 39.7 -104.9", "There is no project 'Elm'"),
         ("twin 39.7 -104.9", "2 projects are called 'twin': 2, 3"),
         ("1 39.7 -104.9 --forget", "--forget takes no coordinates"),
-        ("1 39.7 -104.9 --dryrun", "unexpected extra argument"),
-        ("1 --dryrun 39.7", "are no degrees"),
+        ("1 39.7 -104.9 --dryrun", "No such option: --dryrun"),
+        ("1 --dryrun 39.7", "No such option: --dryrun"),
+        ("1 39.7 -104.9n", "are no degrees"),
+        ("1 39.7 -104.9q", "are no degrees"),
+        ("1 3_9.7 -104.9", "are no degrees"),
+        ("1 \uff13\uff19 -104.9", "are no degrees"),
         ("", "Missing argument"),
     ],
 )

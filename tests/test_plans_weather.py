@@ -158,8 +158,11 @@ def test_plans_that_are_done_or_gone_meanwhile_are_left_alone(world: World, sky:
         world.sql("DELETE FROM core_dailyplan WHERE id = ?", gone)
 
     sky.meanwhile = meanwhile
-    done(world.execute(PLANS, at=FIVE))
+    report = done(world.execute(PLANS, at=FIVE))
     assert weather(world) == {stays: told(DENVER, TODAY), finished: None}
+    assert report.result["updated"] == 1
+    assert [row["action"] for row in report.rows] == ["updated", "skipped_changed", "skipped_changed"]
+    assert report.rows[1]["temperature_max"] is None
 
 
 def test_only_the_weather_changes(world: World, sky: Sky) -> None:
@@ -176,6 +179,7 @@ def test_a_plan_whose_project_is_gone_is_named(sqlite_world: World, sky: Sky) ->
     sqlite_world.sql("DELETE FROM core_project")
     report = done(sqlite_world.execute(PLANS, at=FIVE))
     assert (report.result["skipped_no_address"], warned(report)) == (1, [f"#{project}"])
+    assert report.problems[0].message == "the project of its plan is gone"
 
 
 def test_plans_of_any_project_have_weather(world: World, sky: Sky) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal as D
+from threading import Timer
 from typing import Any
 
 import psycopg
@@ -138,10 +139,11 @@ def test_what_is_not_told_stays_empty(world: World, sky: Sky) -> None:
         return place
 
     sky.change = forget
-    done(world.execute(SNAPSHOTS, at=FIVE))
+    report = done(world.execute(SNAPSHOTS, at=FIVE))
     row = world.snapshots()[project]
     assert {row[name] for name in sent(DENVER)} == {None}
     assert row["conditions_text"] == ""
+    assert [problem.message for problem in report.problems] == ["the forecast tells nothing of the day"]
 
 
 @pytest.mark.parametrize(("mean", "stored"), [(54.5, 55), (54.4, 54), (0, 0), (100, 100)])
@@ -344,6 +346,26 @@ def test_a_project_that_goes_while_its_weather_comes(world: World, sky: Sky) -> 
     report = done(world.execute(SNAPSHOTS, at=FIVE))
     assert world.snapshots().keys() == {stays}
     assert (report.result["created"], [row["action"] for row in report.rows]) == (1, ["skipped", "created"])
+    assert [(problem.subject, problem.message) for problem in report.problems] == [("Goes", "it was deleted meanwhile")]
+    assert report.rows[0]["temperature_max"] is None
+
+
+def test_a_project_that_is_being_deleted_while_its_weather_is_written(pg_world: World, sky: Sky) -> None:
+    """Its row is still there when we look, and gone at our COMMIT, where the foreign key is checked."""
+    stays, goes = (
+        located(pg_world, pg_world.project(name), place) for name, place in (("Stays", DENVER), ("Goes", BOSTON))
+    )
+    deleting = psycopg.connect(pg_world.url)
+
+    def delete(_: Question) -> None:
+        deleting.execute("DELETE FROM core_project WHERE id = %s", [goes])
+        Timer(1, deleting.commit).start()
+
+    sky.meanwhile = delete
+    report = done(pg_world.execute(SNAPSHOTS, at=FIVE))
+    deleting.close()
+    assert pg_world.snapshots().keys() == {stays}
+    assert (report.result["created"], warned(report)) == (1, ["Goes"])
 
 
 # ---- what the database sees
@@ -447,6 +469,14 @@ def test_the_turn_of_another_run_is_waited_for(
         lock.release()
     done(newest.execute(job, at=FIVE))
     assert len(sky.forecasts) == asked + 1
+
+
+@pytest.mark.parametrize("on", ["0001-01-02", "9999-12-31", "1899-12-31"])
+@pytest.mark.parametrize("command", ["weather fetch-snapshots", "plans update-weather", "payroll generate"])
+def test_days_that_have_no_day_before_or_after(sqlite_world: World, command: str, on: str) -> None:
+    told = sqlite_world.run(*command.split(), "-n", "--as-of", on)
+    assert (told.returncode, len(told.stderr.splitlines())) == (2, 2)
+    assert "too far away" in told.stderr
 
 
 def test_a_dry_run_before_the_first_init(bare: World, sky: Sky) -> None:

@@ -1,11 +1,15 @@
 """The web services: what is asked, what counts as an answer, and what is tried again."""
 
 import json
+import socket
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal as D
-from threading import Event
+from threading import Thread
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import httpx
 import pytest
@@ -14,6 +18,7 @@ from kibray_ops.weather import census, open_meteo
 from kibray_ops.weather.place import ABSENT, AMBIGUOUS, Area, Match, Miss, Point, area, fingerprint, is_american, point
 from kibray_ops.weather.service import (
     MINUTE,
+    Denied,
     LimitReached,
     MinuteLimit,
     Misunderstood,
@@ -30,18 +35,6 @@ TODAY, TOMORROW = date(2025, 11, 24), date(2025, 11, 25)
 DENVER, BOSTON = Point(D("39.73920"), D("-104.99030")), Point(D("42.36010"), D("-71.05890"))
 
 
-class NoPause(Event):
-    """Note how long one would have waited."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pauses: list[float] = []
-
-    def wait(self, timeout: float | None = None) -> bool:
-        self.pauses.append(timeout or 0)
-        return self.is_set()
-
-
 @pytest.fixture
 def client() -> Iterator[httpx.Client]:
     with httpx.Client() as client:
@@ -49,11 +42,16 @@ def client() -> Iterator[httpx.Client]:
 
 
 def forecaster(sky: Sky, client: httpx.Client, **columns: Any) -> Service:
-    return Service("the forecast service", client, sky.url, **{"halt": NoPause(), "timeout": 5.0} | columns)
+    return Service("the forecast service", client, sky.url, **{"sleep": lambda _: None, "timeout": 5.0} | columns)
 
 
 def ask(service: Service, *points: Point) -> list[Any]:
-    return open_meteo.forecasts(service, points or (DENVER,), TODAY, TOMORROW)
+    """Return the answers in the order of the points; raise what there is instead of the first one."""
+    told = open_meteo.forecasts(service, points or (DENVER,), TODAY, TOMORROW)
+    answers = [told[point] for point in points or (DENVER,)]
+    if isinstance(answers[0], ServiceError):
+        raise answers[0]
+    return answers
 
 
 # ---- tries and time-outs
@@ -87,11 +85,13 @@ BAD = error("Data corrupted at path ''. Cannot initialize ForecastVariableDaily 
         ([Reply(b'{"timezone": "\\ud800"}')] * 3, Unavailable, 3, 0),
         ([Reply(b"[" * 200_000)] * 3, Unavailable, 3, 0),
         ([Reply(b'{"timezone": "\\u0000"}')], Misunderstood, 1, 0),
-        ([BAD], Refused, 1, 0),
-        ([error("The supplied API key is invalid.", 401)], Refused, 1, 0),
-        ([error("Not in your plan", 403)], Refused, 1, 0),
-        ([Reply(b"<html>Not Found</html>", 404, "text/html")], Refused, 1, 0),
-        ([Reply(b"", 302)], Refused, 1, 0),
+        ([BAD], Denied, 1, 0),
+        ([answer({"error": True, "reason": "No data is available for this location"})], Refused, 1, 0),
+        ([answer({"error": True, "reason": "Something else"})], Denied, 1, 0),
+        ([error("The supplied API key is invalid.", 401)], Denied, 1, 0),
+        ([error("Not in your plan", 403)], Denied, 1, 0),
+        ([Reply(b"<html>Not Found</html>", 404, "text/html")], Denied, 1, 0),
+        ([Reply(b"", 302)], Denied, 1, 0),
         ([MINUTELY, FINE], None, 2, 1),
         ([Reply(b"Too Many Requests", 429, "text/plain"), FINE], None, 2, 1),
         ([MINUTELY, MINUTELY], MinuteLimit, 2, 1),
@@ -111,7 +111,8 @@ def test_what_is_tried_again(
     minutes: int,
 ) -> None:
     sky.faults = faults
-    service = forecaster(sky, client)
+    pauses: list[float] = []
+    service = forecaster(sky, client, sleep=pauses.append)
     if ended is None:
         assert open_meteo.read(ask(service)[0], DENVER).days.keys() == {TODAY, TOMORROW}
     else:
@@ -120,7 +121,6 @@ def test_what_is_tried_again(
         assert type(raised.value) is ended
         assert "html" not in str(raised.value)
     assert len(sky.forecasts) == asked
-    pauses = service.halt.pauses  # type: ignore[attr-defined]
     assert pauses.count(MINUTE) == minutes
     assert len(pauses) == asked - 1
     assert all(0 <= pause <= 2 for pause in pauses if pause != MINUTE)
@@ -134,8 +134,63 @@ def test_an_answer_that_takes_too_long(sky: Sky, client: httpx.Client, slow: Rep
     assert len(sky.forecasts) == 3
 
 
+class Trickling(Thread):
+    """Send a line of headers every tenth of a second, for ever."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            Thread(target=self.trickle, args=(connection,), daemon=True).start()
+
+    def trickle(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\n")
+            while True:
+                connection.sendall(b"X-More: to come\r\n")
+                time.sleep(0.1)
+
+
+def test_headers_that_never_end(client: httpx.Client) -> None:
+    """No single step takes long: httpx would wait for ever."""
+    server = Trickling()
+    begin = time.monotonic()
+    with pytest.raises(Unavailable, match=r"did not answer within 0.4 s"):
+        ask(Service("the forecast service", client, server.url, timeout=0.4, sleep=lambda _: None))
+    assert 1.2 <= time.monotonic() - begin < 3
+    server.socket.close()
+
+
+@pytest.mark.parametrize("url", ["http://a..b", "http://" + "a" * 70, "http://xn--", "ftp://x"])
+def test_an_address_that_is_none(client: httpx.Client, url: str) -> None:
+    with pytest.raises(Denied, match="an address that cannot be used"):
+        ask(Service("the forecast service", client, url, sleep=lambda _: None))
+
+
+def test_what_was_asked_with_is_not_repeated() -> None:
+    """The service may say it at the very end of what is shown of its words, or as it stands in a URL."""
+    secret = "hunter22+/=&"
+    forms = (secret, quote(secret, safe=""), quote_plus(secret))
+
+    def repeat(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(401, json={"reason": " ".join((*forms, "x" * 141, forms[0]))})
+
+    with httpx.Client(transport=httpx.MockTransport(repeat)) as client, pytest.raises(Denied) as raised:
+        ask(open_meteo.forecaster(client, "https://api.open-meteo.com", secret))
+    assert "hunter" not in str(raised.value)
+    assert str(raised.value).startswith("the forecast service answered 401: ******** ******** ******** xxx")
+
+
 def test_a_server_that_is_not_there(client: httpx.Client) -> None:
-    service = Service("the forecast service", client, "http://127.0.0.1:9", halt=NoPause())
+    service = Service("the forecast service", client, "http://127.0.0.1:9", sleep=lambda _: None)
     with pytest.raises(Unavailable, match=r"cannot be reached \(ConnectError\)"):
         ask(service)
 
@@ -146,14 +201,6 @@ def test_an_answer_that_never_ends(client: httpx.Client) -> None:
 
     with httpx.Client(transport=httpx.MockTransport(endless)) as endless_client, pytest.raises(Misunderstood):
         ask(Service("the forecast service", endless_client, "http://x"))
-
-
-def test_after_a_halt_nothing_is_asked(sky: Sky, client: httpx.Client) -> None:
-    service = forecaster(sky, client)
-    service.halt.set()
-    with pytest.raises(Refused):
-        ask(service)
-    assert sky.questions == []
 
 
 # ---- forecasts
@@ -204,6 +251,28 @@ def test_a_place_without_data_does_not_stop_the_others(sky: Sky, client: httpx.C
     assert len(sky.forecasts) < 30
 
 
+@pytest.mark.parametrize(("fault", "ended"), [(HOURLY, LimitReached), (BAD_GATEWAY, Unavailable)])
+def test_what_was_told_before_the_service_closed_is_kept(
+    sky: Sky, client: httpx.Client, fault: Reply, ended: type[ServiceError]
+) -> None:
+    points = [Point(D(30), D(-120) + number) for number in range(40)]
+    sky.refused = {points[30]}
+    sky.faults = [None, None, *[fault] * 3]
+    told = open_meteo.forecasts(forecaster(sky, client), points, TODAY, TOMORROW)
+    assert all(isinstance(told[point], dict) for point in points[:20])
+    assert all(type(told[point]) is ended for point in points[20:])
+    assert len(sky.forecasts) == (3 if ended is LimitReached else 5)
+
+
+def test_when_every_place_is_refused_it_is_not_asked_for_ever(sky: Sky, client: httpx.Client) -> None:
+    points = [Point(D(30), D(-120) + D(number) / 10) for number in range(400)]
+    sky.refused = set(points)
+    told = open_meteo.forecasts(forecaster(sky, client), points, TODAY, TOMORROW)
+    assert {type(answer) for answer in told.values()} == {Refused}
+    assert told.keys() == set(points)
+    assert len(sky.forecasts) <= 120
+
+
 def test_too_many_places_for_the_service(sky: Sky, client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(skies, "MOST", 3)
     points = [Point(D(30), D(-120) + number) for number in range(8)]
@@ -212,14 +281,14 @@ def test_too_many_places_for_the_service(sky: Sky, client: httpx.Client, monkeyp
 
 def test_what_is_not_about_a_place_is_not_asked_in_halves(sky: Sky, client: httpx.Client) -> None:
     sky.today = date(2027, 1, 1)
-    with pytest.raises(Refused, match="out of allowed range"):
+    with pytest.raises(Denied, match="out of allowed range"):
         ask(forecaster(sky, client), DENVER, BOSTON)
     assert len(sky.forecasts) == 1
 
 
 def test_too_few_answers_and_another_order(sky: Sky, client: httpx.Client) -> None:
     one = json.loads(sky._forecast(skies.Question("GET", "", _fields(DENVER), {}, "")).body)
-    for reply in (one, [one], [one, one, one], [one, 5], "text", None):
+    for reply in (one, [one], [one, one, one], [one, 5], "text", None, []):
         sky.faults = [answer(reply)]
         with pytest.raises(Misunderstood):
             ask(forecaster(sky, client), DENVER, BOSTON)
@@ -250,10 +319,9 @@ def units(**columns: Any) -> Callable[[dict[str, Any]], Any]:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda _: {"error": True, "reason": "something"},
         lambda _: {},
-        changed(latitude=40.9),
-        changed(longitude=-71.0),
+        changed(latitude=40.3),
+        changed(longitude=-104.4),
         changed(latitude="39.7"),
         changed(latitude=None),
         changed(latitude=True),
@@ -270,6 +338,9 @@ def units(**columns: Any) -> Callable[[dict[str, Any]], Any]:
         units(relative_humidity_2m_mean="fraction"),
         units(weather_code=""),
         daily(time=["2025-11-24"]),
+        daily(time=["2025-11-24", "2025-11-24"]),
+        daily(time=["2025-11-25", "2025-11-24"]),
+        daily(time=[]),
         daily(time=["2025-11-24", "tomorrow"]),
         daily(time=[20251124, 20251125]),
         daily(temperature_2m_max=[1.0]),
@@ -369,6 +440,7 @@ def test_every_code_has_its_words() -> None:
     assert all(found.word and found.icon for found in CODES.values())
     assert conditions(None) == ("", "", "")
     assert conditions(58).text == "WMO code 58"
+    assert conditions(100).text == "WMO code 100"
 
 
 # ---- addresses
@@ -388,6 +460,9 @@ def test_every_code_has_its_words() -> None:
         ("5 Elm St, 80211", "", "", "80211"),
         ("Gate 3, County Road 12345", "", "", ""),  # a road, not the ZIP code of Schenectady
         ("12345 Elm St", "", "", ""),
+        ("1600 Pennsylvania Ave NW, Washington", "", "", ""),  # the city or the state?
+        ("5 Elm St, Seattle, WA 98101", "Seattle", "WA", "98101"),
+        ("5 Elm St, Denver, CO \uff18\uff10\uff12\uff11\uff11", "", "", ""),  # digits of another script
         ("Calle 5, Ciudad de México", "", "", ""),
         ("", "", "", ""),
     ],
@@ -464,7 +539,7 @@ def test_a_geocoder_that_speaks_another_language(sky: Sky, client: httpx.Client,
 
 def test_a_geocoder_that_knows_no_such_benchmark_says_nothing_of_the_address(sky: Sky, client: httpx.Client) -> None:
     sky.addresses[ADDRESS] = answer({"errors": ["Benchmark not found"], "status": "400"}, 400)
-    with pytest.raises(Refused):
+    with pytest.raises(Denied):
         census.locate(census.geocoder(client, sky.url), ADDRESS)
 
 
@@ -507,6 +582,7 @@ def test_a_geocoder_that_knows_no_such_benchmark_says_nothing_of_the_address(sky
         ),
         ({"Aurora": AURORAS}, Area("Aurora", "CO", ""), Match(point(39.73, -104.83), "city", "aurora, Colorado")),
         ({}, Area("Denver", "CO", "80211"), Miss(ABSENT)),
+        ({"80211": [{**centre("Denver", 39.74, -104.98), "postcodes": 80211}]}, Area("", "CO", "80211"), Miss(ABSENT)),
         ({"Denver": [centre("Denver", 39.74, -104.98)]}, Area("Denver", "", ""), Miss(ABSENT)),
         ({}, Area(), Miss(ABSENT)),
     ],

@@ -1,15 +1,16 @@
 """Turn every registered job into its command: the job's own options from its signature, and the shared ones."""
 
 import inspect
+import re
 import sys
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
-from typer.models import ArgumentInfo
 
 from kibray_ops import registry, settings
 from kibray_ops.cli import export, log, render
@@ -40,12 +41,17 @@ SHARED: dict[str, Any] = {
 class JobCommand(TyperCommand):
     """A command in which an option whose metavar stands in brackets may stand bare, which means its default.
 
-    Typer has no optional option values: it would take the next word, or miss one.
+    Typer has no optional option values: it would take the next word, or miss one. And it takes a negative number for an
+    option.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         names = {name for option in self.params if option.name in _may_be_bare(self) for name in option.opts}
-        return super().parse_args(ctx, _without_bare(args, names))
+        words = _without_bare(args, names)
+        if any(isinstance(param, TyperArgument) for param in self.params):
+            options = (param for param in self.params if isinstance(param, TyperOption) and not param.is_flag)
+            words = _numbers_last(words, {name for option in options for name in option.opts})
+        return super().parse_args(ctx, words)
 
 
 def _may_be_bare(command: Any) -> set[str]:
@@ -61,6 +67,21 @@ def _without_bare(words: list[str], may_be_bare: set[str]) -> list[str]:
         if word not in may_be_bare or (followed and not followed[0].startswith("-")):
             kept.append(word)
     return kept
+
+
+def _numbers_last(words: list[str], takes_value: set[str]) -> list[str]:
+    """Return words in an order in which -104.99 is no option: options first, and what stands at its place last."""
+    options: list[str] = []
+    places: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word == "--":
+            places += rest
+        elif word.startswith("-") and not re.match(r"-\.?[0-9]", word):
+            options += [word, *islice(rest, word in takes_value)]
+        else:
+            places.append(word)
+    return [*options, "--", *places]
 
 
 class _Unloaded(TyperCommand):
@@ -88,10 +109,7 @@ def command_of(job: Job) -> TyperCommand:
     """Return a job's command, its options included."""
     single = typer.Typer(add_completion=False)
     loose = {} if job.is_built else {"ignore_unknown_options": True, "allow_extra_args": True}
-    own = _own_parameters(job)
-    if any(map(_is_argument, own)):
-        loose = {"ignore_unknown_options": True}  # -104.99 is a number; a wrong option is then one argument too many
-    single.command(job.command[1], cls=JobCommand, help=_help(job), context_settings=loose)(_callback(job, own))
+    single.command(job.command[1], cls=JobCommand, help=_help(job), context_settings=loose)(_callback(job))
     command = get_command(single)
     assert isinstance(command, TyperCommand)  # noqa: S101 - for the type checker; one command makes no group
     return command
@@ -111,20 +129,12 @@ def _function(job: Job) -> "JobFunction":
     return load(job)
 
 
-def _own_parameters(job: Job) -> list[inspect.Parameter]:
-    """Return what a job takes beside the shared options."""
-    if not job.is_built:
-        return []
-    declared = inspect.signature(_function(job), eval_str=True).parameters.values()
-    return [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in declared if parameter.name != "run"]
+def _callback(job: Job) -> Callable[..., int]:
+    own: list[inspect.Parameter] = []
+    if job.is_built:
+        declared = inspect.signature(_function(job), eval_str=True).parameters.values()
+        own = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in declared if parameter.name != "run"]
 
-
-def _is_argument(parameter: inspect.Parameter) -> bool:
-    """Tell whether a parameter is a word at its place, rather than an option with a name."""
-    return any(isinstance(note, ArgumentInfo) for note in getattr(parameter.annotation, "__metadata__", ()))
-
-
-def _callback(job: Job, own: list[inspect.Parameter]) -> Callable[..., int]:
     def call(context: typer.Context, **words: Any) -> int:
         options = {p.name: words[p.name] for p in own if words[p.name] != p.default}
         if context.obj.cron and (named := options.keys() & _may_be_bare(context.command)):

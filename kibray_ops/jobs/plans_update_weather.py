@@ -1,5 +1,6 @@
 """kibray-ops plans update-weather: the forecast in the daily plans of today and tomorrow."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -23,7 +24,9 @@ PLANS = table_of(DailyPlan)
 OPEN = ("DRAFT", "PUBLISHED", "IN_PROGRESS")
 RECENT = timedelta(hours=2)
 """How long the weather of a plan is not asked for again."""
-UPDATED, SKIPPED_RECENT, SKIPPED_NO_ADDRESS, FAILED = "updated", "skipped_recent", "skipped_no_address", "failed"
+UPDATED, FAILED = "updated", "failed"
+SKIPPED_RECENT, SKIPPED_NO_ADDRESS, SKIPPED_CHANGED = "skipped_recent", "skipped_no_address", "skipped_changed"
+ORPHAN = NoWeather("the project of its plan is gone")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,9 @@ class Plan:
     on: date
     site: Site
     is_recent: bool
+    """Its weather is not old enough to be asked for again."""
+    is_orphan: bool
+    """Its project is gone, which SQLite allows."""
 
 
 def update_weather(run: Run) -> Outcome:
@@ -45,11 +51,13 @@ def update_weather(run: Run) -> Outcome:
     plans = [_plan(run, row) for row in run.session.execute(_open(run))]
     wanted = [plan for plan in plans if not plan.is_recent]
     sites = list({plan.site.project_id: plan.site for plan in wanted}.values())
-    where = places.locate(run, sites)
-    lacking = {key: found for key, found in where.items() if isinstance(found, NoWeather)}
+    gone = {plan.site.project_id for plan in wanted if plan.is_orphan}
+    where = places.locate(run, [site for site in sites if site.project_id not in gone])
+    lacking = {key: found for key, found in where.items() if isinstance(found, NoWeather)} | dict.fromkeys(gone, ORPHAN)
     days: dict[int, Day] = {}
+    overtaken: set[int] = set()
     for batch in forecasts.fetch(run, where):
-        rows = []
+        new: dict[int, tuple[Day, Fetched]] = {}
         for plan in wanted:
             if (fetched := batch.get(plan.site.project_id)) is None:
                 continue
@@ -58,16 +66,13 @@ def update_weather(run: Run) -> Outcome:
             elif isinstance(day := fetched.day(plan.on), NoWeather):
                 lacking[plan.site.project_id] = day
             else:
-                days[plan.id] = day
-                data = _weather_data(day, fetched)
-                rows.append({"id": plan.id, "weather_data": data, "weather_fetched_at": fetched.at})
-        if rows and not run.dry_run:
-            still_open = _is_open(run.business_date)
-            run.session.execute(update_all(run.session, PLANS, rows, key=["id"], where=still_open))
+                new[plan.id] = day, fetched
+        written = _write(run, new) if new else set()
         run.commit_item()
+        days |= {plan_id: day for plan_id, (day, _) in new.items() if plan_id in written}
+        overtaken |= new.keys() - written
     told = [
-        _row(plan, days.get(plan.id), lacking.get(plan.site.project_id), where.get(plan.site.project_id))
-        for plan in plans
+        _row(plan, days.get(plan.id), plan.id in overtaken, lacking.get(plan.site.project_id), where) for plan in plans
     ]
     actions = [row["action"] for row in told]
     return Outcome(
@@ -95,6 +100,7 @@ def _open(run: Run) -> Select[Any]:
             PLANS.c.plan_date,
             PLANS.c.weather_fetched_at,
             PLANS.c.project_id,
+            PROJECTS.c.id.label("its_project"),
             PROJECTS.c.name,
             PROJECTS.c.address,
         )
@@ -107,7 +113,8 @@ def _open(run: Run) -> Select[Any]:
 def _plan(run: Run, row: Any) -> Plan:
     fetched: datetime | None = row.weather_fetched_at
     is_recent = fetched is not None and run.now - RECENT < fetched
-    return Plan(row.id, row.plan_date, Site.of(row.project_id, row.name, row.address), is_recent)
+    site = Site.of(row.project_id, row.name, row.address)
+    return Plan(row.id, row.plan_date, site, is_recent, is_orphan=row.its_project is None)
 
 
 def _weather_data(day: Day, fetched: Fetched) -> dict[str, Any]:
@@ -135,20 +142,38 @@ def _number(value: Decimal | None) -> float | None:
     return None if value is None else float(value)
 
 
-def _row(plan: Plan, day: Day | None, lacking: NoWeather | None, place: Match | NoWeather | None) -> dict[str, Any]:
+def _write(run: Run, new: Mapping[int, tuple[Day, Fetched]]) -> set[int]:
+    """Put the weather into plans and return those that still wanted it."""
+    if run.dry_run:
+        return set(new)
+    rows = [
+        {"id": plan_id, "weather_data": _weather_data(day, fetched), "weather_fetched_at": fetched.at}
+        for plan_id, (day, fetched) in new.items()
+    ]
+    statement = update_all(run.session, PLANS, rows, key=["id"], where=_is_open(run.business_date))
+    return set(run.session.execute(statement.returning(PLANS.c.id)).scalars())
+
+
+def _row(
+    plan: Plan, day: Day | None, is_overtaken: bool, lacking: NoWeather | None, where: Mapping[int, Match | NoWeather]
+) -> dict[str, Any]:
+    reason = None
     if day is not None:
         action = UPDATED
     elif plan.is_recent:
         action = SKIPPED_RECENT
+    elif is_overtaken:
+        action, reason = SKIPPED_CHANGED, "it was completed, moved or deleted meanwhile"
     else:
         action = FAILED if lacking is not None and lacking.is_failure else SKIPPED_NO_ADDRESS
+        reason = lacking.reason if lacking is not None else None
     return {
         "plan_id": plan.id,
         "plan_date": plan.on,
         "project_id": plan.site.project_id,
         "project": plan.site.name,
-        **places.reported(place),
+        **places.reported(where.get(plan.site.project_id)),
         **forecasts.reported(day),
         "action": action,
-        "reason": None if day is not None or lacking is None else lacking.reason,
+        "reason": reason,
     }

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import BigInteger, Date, Select, and_, select
+from sqlalchemy.exc import IntegrityError
 
 from kibray_ops import forecasts, places, projects
 from kibray_ops.bulk import given, update_all, upsert
 from kibray_ops.catalog import table_of
 from kibray_ops.forecasts import Fetched
-from kibray_ops.job import Outcome, Run
+from kibray_ops.job import Outcome, Run, warnings
 from kibray_ops.models.kibray.projects import WeatherSnapshot
 from kibray_ops.places import NoWeather, Site
 from kibray_ops.projects import PROJECTS
@@ -20,6 +21,7 @@ SNAPSHOTS = table_of(WeatherSnapshot)
 KEY = ("project_id", "date", "source")
 PROVIDER_URL = f"https://{HOST}/"
 CREATED, UPDATED, SKIPPED = "created", "updated", "skipped"
+GONE = NoWeather("it was deleted meanwhile")
 Row = dict[str, Any]
 
 
@@ -35,18 +37,20 @@ def fetch_snapshots(run: Run) -> Outcome:
     days: dict[int, Day] = {}
     actions: dict[int, str] = {}
     for batch in forecasts.fetch(run, where):
-        snapshots = {}
+        new: dict[int, tuple[Day, Fetched]] = {}
         for project_id, fetched in batch.items():
             if isinstance(fetched, NoWeather):
                 lacking[project_id] = fetched
             elif isinstance(day := fetched.today(run.now), NoWeather):
                 lacking[project_id] = day
             else:
-                days[project_id] = day
-                snapshots[project_id] = _snapshot(day, fetched)
-        actions |= _write(run, snapshots)
-        run.commit_item()
+                new[project_id] = day, fetched
+        written = _write(run, new) if new else {}
+        actions |= written
+        days |= {project_id: day for project_id, (day, _) in new.items() if project_id in written}
+        lacking |= {project_id: GONE for project_id in new if project_id not in written}
     failures = [(site, why) for site in sites if (why := lacking.get(site.project_id)) and why.is_failure]
+    empty = [site.name for site in sites if site.project_id in days and days[site.project_id].is_empty]
     return Outcome(
         result={
             "date": run.business_date,
@@ -57,7 +61,12 @@ def fetch_snapshots(run: Run) -> Outcome:
             "errors": [f"{site.name}: {why.reason}" for site, why in failures],
         },
         rows=[_row(site, where, days, actions, lacking) for site in sites],
-        problems=places.problems(sites, lacking),
+        problems=[
+            *places.problems(sites, lacking),
+            *warnings(
+                "empty_forecast", [(name, "the forecast tells nothing of the day") for name in empty], "projects"
+            ),
+        ],
     )
 
 
@@ -69,10 +78,24 @@ def _active(run: Run) -> Select[Any]:
     )
 
 
-def _snapshot(day: Day, fetched: Fetched) -> dict[str, Any]:
-    """Return the columns of a snapshot, but for its project."""
+def _write(run: Run, new: Mapping[int, tuple[Day, Fetched]]) -> dict[int, str]:
+    """Write and commit the snapshots of projects; return what became of each, but for projects that are gone by now."""
+    rows = [_snapshot(project_id, day, fetched) for project_id, (day, fetched) in new.items()]
+    try:
+        there = _upsert(run, rows)
+        run.commit_item()
+    except IntegrityError:
+        # A project was being deleted while we wrote, which the database finds out at the COMMIT. Now it is gone.
+        run.session.rollback()
+        there = _upsert(run, rows)
+        run.commit_item()
+    return there
+
+
+def _snapshot(project_id: int, day: Day, fetched: Fetched) -> Row:
     told = forecasts.reported(day)
     return {
+        "project_id": project_id,
         "date": day.date,
         "source": SOURCE,
         "conditions_text": told.pop("conditions"),
@@ -84,11 +107,7 @@ def _snapshot(day: Day, fetched: Fetched) -> dict[str, Any]:
     }
 
 
-def _write(run: Run, snapshots: Mapping[int, Row]) -> Mapping[int, str]:
-    """Write the snapshots of projects and return whether each is created or updated; a project may be gone by now."""
-    if not snapshots:
-        return {}
-    rows = [{"project_id": project_id, **snapshot} for project_id, snapshot in snapshots.items()]
+def _upsert(run: Run, rows: Sequence[Row]) -> dict[int, str]:
     there = _there(run, rows)
     new, old = ([row for row in rows if there.get(row["project_id"]) == action] for action in (CREATED, UPDATED))
     if new and not run.dry_run:

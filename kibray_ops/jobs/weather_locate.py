@@ -1,6 +1,7 @@
 """kibray-ops weather locate: set by hand where a project is."""
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
@@ -57,15 +58,14 @@ def locate(
 
 def _point(*words: str | None) -> Point:
     """Return a point from two words, or from one with a comma, as maps show it."""
-    parts = [part.strip(" °") for word in words if word for part in word.split(",") if part.strip()]
+    parts = re.split(r"[\s,]+", " ".join(word for word in words if word).replace("°", "").strip(" ,"))
+    example = "Write LAT and LON in degrees: 39.7392 -104.9903"
     if len(parts) != 2:
-        raise UsageError("Two coordinates are needed.", hint="Write LAT and LON in degrees: 39.7392 -104.9903")
+        raise UsageError("Two coordinates are needed.", hint=example)
+    if not all(re.fullmatch(r"[+-]?[0-9]{1,9}(\.[0-9]*)?", part) for part in parts):
+        raise UsageError(f"{' '.join(parts)!r} are no degrees.", hint=example)
     try:
         return point(*map(Decimal, parts))
-    except InvalidOperation:
-        raise UsageError(
-            f"{' '.join(parts)!r} are no degrees.", hint="Write LAT and LON as 39.7392 -104.9903"
-        ) from None
     except ValueError as error:
         raise UsageError(f"No place is at {', '.join(parts)}: {error}.", hint="Are the two swapped?") from None
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -15,7 +16,7 @@ from zoneinfo import ZoneInfo
 import httpx
 
 from kibray_ops.weather.place import ABSENT, AMBIGUOUS, CITY, STATES, ZIP, Area, Match, Miss, Point, is_american, point
-from kibray_ops.weather.service import Misunderstood, Refused, Service, ServiceError
+from kibray_ops.weather.service import Closed, Denied, Misunderstood, Refused, Service, ServiceError, Unavailable
 
 HOST = "open-meteo.com"
 SOURCE = "open-meteo"
@@ -31,7 +32,7 @@ DAILY = {
 }
 """What is asked for each day, and the unit in which it has to come."""
 POSSIBLE = {
-    "weather_code": (0, 99),
+    "weather_code": (0, 999),
     "temperature_2m_max": (-90, 60),
     "temperature_2m_min": (-90, 60),
     "precipitation_sum": (0, 2000),
@@ -41,8 +42,10 @@ POSSIBLE = {
 """What has been measured on earth; a value outside is a fault, not weather."""
 LONGEST_URL = 100
 """Places in one GET; more are POSTed, as URLs have their limits."""
-CELL = 1.0
+CELL = 0.5
 """Degrees: an answer is for the grid cell around the place, never farther away."""
+MOST_QUESTIONS = 100
+"""Requests for one batch of places, when there are some among them that the service refuses."""
 SAME_CITY = 0.25
 """Degrees within which places of one name are one."""
 
@@ -60,6 +63,11 @@ class Day:
     humidity_percent: Decimal | None
     code: int | None
     """WMO 4677, the highest of the day."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether nothing is known but the date."""
+        return self == Day(self.date, None, None, None, None, None, None)
 
 
 @dataclass(frozen=True)
@@ -85,11 +93,11 @@ def gazetteer(client: httpx.Client, base_url: str, key: str) -> Service:
 
 
 def _service(name: str, client: httpx.Client, base_url: str, key: str) -> Service:
-    parts = urlsplit(base_url)
-    if key and parts.hostname in (f"api.{HOST}", f"geocoding-api.{HOST}"):
-        base_url = f"https://customer-{parts.hostname}"
-    paid = base_url.startswith("https://customer-") and str(urlsplit(base_url).hostname).endswith(f".{HOST}")
-    return Service(name, client, base_url, fields={"apikey": key} if key and paid else {})
+    host = urlsplit(base_url).hostname or ""
+    if key and host in (f"api.{HOST}", f"geocoding-api.{HOST}"):
+        base_url, host = f"https://customer-{host}", f"customer-{host}"
+    is_theirs = urlsplit(base_url).scheme == "https" and host.startswith("customer-") and host.endswith(f".{HOST}")
+    return Service(name, client, base_url, secrets={"apikey": key} if key and is_theirs else {})
 
 
 # ---- forecasts
@@ -97,23 +105,30 @@ def _service(name: str, client: httpx.Client, base_url: str, key: str) -> Servic
 
 def forecasts(
     forecaster: Service, points: Sequence[Point], first: date, last: date
-) -> list[dict[str, Any] | ServiceError]:
-    """Return the answer for each point, in their order: the days from `first` to `last` of each place's own calendar.
+) -> dict[Point, dict[str, Any] | ServiceError]:
+    """Return the answer for each point, or why there is none: the days `first` to `last` of each place's own calendar.
 
-    Where the service refuses a place and with it all that were asked together, that place has its refusal and the
-    others their forecasts. Raises ServiceError when there is no answer for any.
+    Where the service refuses a place, and with it all that were asked together, the halves are asked on their own, so
+    that the others have their forecasts; after so many questions the rest is refused.
     """
-    try:
-        return list(_answers(forecaster, points, first, last))
-    except Refused as refused:
-        if not _is_about_a_place(refused):
-            raise
-        if len(points) == 1:
-            return [refused]
-        half = len(points) // 2
-        return [
-            answer for some in (points[:half], points[half:]) for answer in forecasts(forecaster, some, first, last)
-        ]
+    told: dict[Point, dict[str, Any] | ServiceError] = {}
+    waiting = [points]
+    asked = 0
+    while waiting:
+        some = waiting.pop()
+        asked += 1
+        try:
+            told |= zip(some, _answers(forecaster, some, first, last), strict=True)
+        except (Closed, Unavailable) as error:
+            # What was told is kept; the others would fare no better now.
+            return told | dict.fromkeys((*some, *chain.from_iterable(waiting)), error)
+        except ServiceError as error:
+            half = len(some) // 2
+            if isinstance(error, Refused) and half and asked < MOST_QUESTIONS:
+                waiting += [some[half:], some[:half]]
+            else:
+                told |= dict.fromkeys(some, error)
+    return told
 
 
 def _answers(forecaster: Service, points: Sequence[Point], first: date, last: date) -> Sequence[dict[str, Any]]:
@@ -126,8 +141,13 @@ def _answers(forecaster: Service, points: Sequence[Point], first: date, last: da
         "end_date": last.isoformat(),
     }
     # With POST, a key stands in no URL.
-    post = len(points) > LONGEST_URL or bool(forecaster.fields)
-    answer = forecaster.ask("/v1/forecast", fields, post=post)
+    post = len(points) > LONGEST_URL or bool(forecaster.secrets)
+    try:
+        answer = forecaster.ask("/v1/forecast", fields, post=post)
+    except Refused as refused:
+        if any(word in str(refused).lower() for word in ("location", "latitude", "longitude", "coordinate")):
+            raise
+        raise Denied(str(refused)) from refused  # nothing to do with a place
     # One place comes as an object, several as a list.
     answers = answer if isinstance(answer, list) else [answer]
     if len(answers) != len(points) or not all(isinstance(one, dict) for one in answers):
@@ -136,12 +156,6 @@ def _answers(forecaster: Service, points: Sequence[Point], first: date, last: da
     if any(one.get("location_id", number) != number for number, one in enumerate(answers)):
         raise Misunderstood(f"{forecaster.name} answered in another order than it was asked")
     return answers
-
-
-def _is_about_a_place(refused: Refused) -> bool:
-    words = str(refused).lower()
-    named = any(word in words for word in ("location", "latitude", "longitude", "coordinate"))
-    return named and refused.is_about_the_question
 
 
 def read(answer: Mapping[str, Any], asked: Point) -> Forecast:
@@ -161,6 +175,8 @@ def read(answer: Mapping[str, Any], asked: Point) -> Forecast:
         raise Misunderstood("the forecast has not the form in which Open-Meteo answers") from error
     if not where.is_near(asked, CELL):
         raise Misunderstood(f"the forecast is for another place ({where})")
+    if dates != [dates[0] + timedelta(days=number) for number in range(len(dates))]:
+        raise Misunderstood("the forecast has not one day after the other")
     for name, unit in DAILY.items():
         if units.get(name) != unit:
             raise Misunderstood(f"the forecast has {name} in {units.get(name)!r} instead of {unit}")
@@ -213,9 +229,7 @@ def search(gazetteer: Service, area: Area) -> Match | Miss:
     Open-Meteo finds no street addresses, and not every ZIP code.
     """
     if area.zip:
-        listed = [
-            one for one in _results(gazetteer, area.zip, area.state) if area.zip in map(str, one.get("postcodes") or ())
-        ]
+        listed = [one for one in _results(gazetteer, area.zip, area.state) if area.zip in _zips(one)]
         if found := _matches(listed[:1], ZIP, f" {area.zip}"):
             return found[0]
     if not area.city or not area.state:
@@ -243,6 +257,11 @@ def _results(gazetteer: Service, name: str, state: str) -> list[dict[str, Any]]:
     return [
         one for one in results if one.get("country_code") == "US" and (not state or one.get("admin1") == STATES[state])
     ]
+
+
+def _zips(result: Mapping[str, Any]) -> list[str]:
+    zips = result.get("postcodes")
+    return list(map(str, zips)) if isinstance(zips, list) else []
 
 
 def _matches(results: Sequence[Mapping[str, Any]], source: str, after: str) -> list[Match]:

@@ -26,13 +26,14 @@ STATES = {
     "SC": "South Carolina", "SD": "South Dakota", "TN": "Tennessee", "TX": "Texas", "UT": "Utah", "VT": "Vermont",
     "VA": "Virginia", "WA": "Washington", "WV": "West Virginia", "WI": "Wisconsin", "WY": "Wyoming",
 }  # fmt: skip
-_CODES = {name.upper(): code for code, name in STATES.items()} | {code: code for code in STATES}
+_CODES = {name.upper(): code for code, name in STATES.items() if code != "WA"} | {code: code for code in STATES}
+"""As they are written; the word Washington may be the city."""
 _STATE = "|".join(sorted(map(re.escape, _CODES), key=len, reverse=True))
 _COUNTRY = re.compile(r"[\s,]+(?:USA|U\.S\.A\.|US|U\.S\.|UNITED STATES(?: OF AMERICA)?)$", re.IGNORECASE)
 _ENDING = re.compile(
-    rf"(?:^|(?P<before>.*?)[\s,]+)(?P<state>{_STATE})\.?(?:[\s,]+(?P<zip>\d{{5}})(?:-\d{{4}})?)?$", re.IGNORECASE
+    rf"(?:^|(?P<before>.*?)[\s,]+)(?P<state>{_STATE})\.?(?:[\s,]+(?P<zip>[0-9]{{5}})(?:-[0-9]{{4}})?)?$", re.IGNORECASE
 )
-_BARE_ZIP = re.compile(r"(?:^|.*,\s*)(?P<zip>\d{5})(?:-\d{4})?$")
+_BARE_ZIP = re.compile(r"(?:^|.*,\s*)(?P<zip>[0-9]{5})(?:-[0-9]{4})?$")
 
 
 class Point(NamedTuple):

@@ -2,18 +2,22 @@
 
 ServiceError            there is no answer
 ├── Unavailable         asking again may help: a time-out, a 5xx, a body that is no JSON or was cut
-├── Refused             asking again is no use: 400, 401, 403 …
-├── LimitReached        429: we have asked too often; the next ones would only make it worse
-│   └── MinuteLimit     over in a minute
-└── Misunderstood       the answer is not what was asked for
+├── Misunderstood       the answer is not what was asked for
+├── Refused             400: asking this again is no use
+└── Closed              asking anything is no use for now
+    ├── Denied          401, 403 and what else says that we must not, or are at the wrong address
+    └── LimitReached    429: we have asked too often
+        └── MinuteLimit over in a minute
 """
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from threading import Event
-from typing import Any, NoReturn
+from threading import Thread
+from typing import Any
+from urllib.parse import quote, quote_plus
 
 import httpx
 
@@ -22,7 +26,6 @@ MINUTE = 61.0
 """Seconds after which a limit per minute is over."""
 LONGEST_PAUSE = 8.0
 """Seconds; the pause before the second try is drawn from 0 to 1, before the third from 0 to 2."""
-CONNECT_TIMEOUT = 10.0
 LARGEST_ANSWER = 50_000_000
 """Bytes; a thousand forecasts are less than one million."""
 LONGEST_REASON = 200
@@ -36,34 +39,32 @@ class Unavailable(ServiceError):
     """Asking again may help."""
 
 
+class Misunderstood(ServiceError):
+    """The answer is not what was asked for."""
+
+
 class Refused(ServiceError):
-    """Asking again is no use."""
+    """Asking this again is no use."""
+
+
+class Closed(ServiceError):
+    """Asking anything is no use for now."""
+
+
+class Denied(Closed):
+    """We must not ask, or ask at the wrong address."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
-        self.status = status
-
-    @property
-    def is_about_the_question(self) -> bool:
-        """Tell whether another question may be answered."""
-        return self.status == httpx.codes.BAD_REQUEST
-
-    @property
-    def is_about_the_key(self) -> bool:
-        """Tell whether somebody with another key, or with one, may be answered."""
-        return self.status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
+        self.is_about_the_key = status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
 
 
-class LimitReached(ServiceError):
+class LimitReached(Closed):
     """We have asked too often."""
 
 
 class MinuteLimit(LimitReached):
     """We have asked too often in this minute."""
-
-
-class Misunderstood(ServiceError):
-    """The answer is not what was asked for."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,11 @@ class Service:
     """What to call it: "the geocoder"."""
     client: httpx.Client
     base_url: str
-    fields: Mapping[str, str] = field(default_factory=dict)
-    """What goes with every question."""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Fields that go with every question and are never repeated."""
     timeout: float = 30.0
-    """Seconds after which a try that goes on is given up."""
-    halt: Event = field(default_factory=Event)
-    """Once set, no pause is waited for and nothing more is asked."""
+    """Seconds after which a try is given up, whatever is going on."""
+    sleep: Callable[[float], None] = time.sleep
 
     def ask(self, path: str, fields: Mapping[str, str], *, post: bool = False) -> Any:
         """Return the JSON value that the service answers; raises ServiceError.
@@ -89,7 +89,7 @@ class Service:
         try:
             return self._try(path, fields, post)
         except MinuteLimit:
-            self.halt.wait(MINUTE)
+            self.sleep(MINUTE)
             return self._try(path, fields, post)
 
     def _try(self, path: str, fields: Mapping[str, str], post: bool) -> Any:
@@ -99,46 +99,38 @@ class Service:
             stop=stop_after_attempt(TRIES),
             wait=wait_random_exponential(max=LONGEST_PAUSE),
             retry=retry_if_exception_type(Unavailable),
-            sleep=self._pause,
+            sleep=self.sleep,
             reraise=True,
         )
         return tries(self._once, path, fields, post)
 
-    def _pause(self, seconds: float) -> None:
-        self.halt.wait(seconds)
-
     def _once(self, path: str, fields: Mapping[str, str], post: bool) -> Any:
-        if self.halt.is_set():
-            raise Refused("was not asked: the run has ended")
-        said = {**fields, **self.fields}
+        said = {**fields, **self.secrets}
         how: dict[str, Any] = {"method": "POST", "data": said} if post else {"method": "GET", "params": said}
-        timeout = httpx.Timeout(self.timeout, connect=min(CONNECT_TIMEOUT, self.timeout))
-        end = time.monotonic() + self.timeout
         try:
-            with self.client.stream(url=self.base_url + path, timeout=timeout, **how) as answer:
-                body = self._read(answer, end)
-        except httpx.TimeoutException:
-            self._too_slow()
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            status, body = _within(self.timeout, lambda: self._exchange(path, how))
+        except (TimeoutError, httpx.TimeoutException):
+            raise Unavailable(f"{self.name} did not answer within {self.timeout:g} s") from None
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
+            raise Denied(f"{self.name} has an address that cannot be used; see its _BASE_URL") from error
+        except httpx.HTTPError as error:
             raise Unavailable(f"{self.name} cannot be reached ({type(error).__name__})") from error
-        if answer.status_code == httpx.codes.OK:
-            return self._value(body)
-        raise self._error(answer.status_code, body)
+        if status != httpx.codes.OK:
+            raise self._error(status, body)
+        value = self._value(body)
+        if isinstance(value, dict) and value.get("error") is True:
+            raise Refused(f"{self.name} answered with an error: {self._reason(value)}")
+        return value
 
-    def _read(self, answer: httpx.Response, end: float) -> bytes:
-        """Return the body; what trickles in is cut off at the time-out, what never ends at a size."""
-        parts, size = [], 0
-        for part in answer.iter_bytes():
-            parts.append(part)
-            size += len(part)
-            if time.monotonic() > end:
-                self._too_slow()
-            if size > LARGEST_ANSWER:
-                raise Misunderstood(f"{self.name} answered with more than {LARGEST_ANSWER:,} bytes")
-        return b"".join(parts)
-
-    def _too_slow(self) -> NoReturn:
-        raise Unavailable(f"{self.name} did not answer within {self.timeout:g} s")
+    def _exchange(self, path: str, how: Mapping[str, Any]) -> tuple[int, bytes]:
+        """Return the status and the body of an answer."""
+        with self.client.stream(url=self.base_url + path, timeout=self.timeout, **how) as answer:
+            body = bytearray()
+            for part in answer.iter_bytes():
+                body += part
+                if len(body) > LARGEST_ANSWER:
+                    raise Misunderstood(f"{self.name} answered with more than {LARGEST_ANSWER:,} bytes")
+            return answer.status_code, bytes(body)
 
     def _value(self, body: bytes) -> Any:
         try:
@@ -153,7 +145,10 @@ class Service:
         return value
 
     def _error(self, status: int, body: bytes) -> ServiceError:
-        reason = _reason(body)
+        try:
+            reason = self._reason(json.loads(body))
+        except (ValueError, RecursionError):
+            reason = ""  # a page of HTML tells people nothing
         said = f"{self.name} answered {status}" + (f": {reason}" if reason else "")
         if status == httpx.codes.TOO_MANY_REQUESTS:
             words = reason.lower()
@@ -162,18 +157,34 @@ class Service:
             return LimitReached(said) if "hourly" in words or "daily" in words else MinuteLimit(said)
         if status >= 500 or status == httpx.codes.REQUEST_TIMEOUT:
             return Unavailable(said)
-        return Refused(said, status)
+        return Refused(said) if status == httpx.codes.BAD_REQUEST else Denied(said, status)
+
+    def _reason(self, value: Any) -> str:
+        """Return the words of an error on one line, without the secrets that were asked with."""
+        if isinstance(value, dict):
+            value = value.get("reason") or value.get("errors") or ""
+        if isinstance(value, list):
+            value = "; ".join(map(str, value))
+        text = " ".join("".join(letter if letter.isprintable() else " " for letter in str(value)).split())
+        for secret in self.secrets.values():
+            for form in (secret, quote(secret, safe=""), quote_plus(secret)):
+                text = text.replace(form, "********")
+        return text[:LONGEST_REASON].rstrip(".")
 
 
-def _reason(body: bytes) -> str:
-    """Return the words of an error in JSON, on one line; nothing of an HTML page."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return ""
-    if isinstance(value, dict):
-        value = value.get("reason") or value.get("errors") or ""
-    if isinstance(value, list):
-        value = "; ".join(map(str, value))
-    text = " ".join("".join(letter if letter.isprintable() else " " for letter in str(value)).split())
-    return text[:LONGEST_REASON].rstrip(".")
+def _within(seconds: float, act: Callable[[], tuple[int, bytes]]) -> tuple[int, bytes]:
+    """Return what a function returns, or raise what it raises, or TimeoutError.
+
+    httpx has a time-out for each step of an exchange. A server that sends a little now and then never meets one, and
+    finding its address has none. What takes too long is left to a thread that nobody waits for.
+    """
+    future: Future[tuple[int, bytes]] = Future()
+
+    def tell() -> None:
+        try:
+            future.set_result(act())
+        except BaseException as error:  # noqa: BLE001 - raised below, in the thread that asked
+            future.set_exception(error)
+
+    Thread(target=tell, daemon=True).start()
+    return future.result(timeout=seconds)

@@ -20,7 +20,13 @@ CSV_COLUMNS = {
     **CSV_PLACE,
     **CSV_WEATHER,
 }
-SAID = {"updated": "new", "skipped_recent": "recent", "skipped_no_address": "no place", "failed": "failed"}
+SAID = {
+    "updated": "new",
+    "skipped_recent": "recent",
+    "skipped_no_address": "no place",
+    "skipped_changed": "overtaken",
+    "failed": "failed",
+}
 COLUMNS = (
     Column("Plan for", lambda row: str(row["plan_date"]), is_text=True),
     Column("Project", lambda row: row["project"], is_text=True, may_be_cut=True),

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from kibray_ops.cli.render import counted, heading, show_problems
 from kibray_ops.cli.table import MOST_LINES, Column, print_table
-from kibray_ops.cli.views.weather import CREDIT, CSV_PLACE, CSV_WEATHER, PLACE, WEATHER
+from kibray_ops.cli.views.weather import CREDIT, CSV_PLACE, CSV_WEATHER, NOTHING, PLACE, WEATHER
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from kibray_ops.report import Report
 
 CSV_COLUMNS = {"project_id": "Project ID", "project": "Project", **CSV_PLACE, "date": "Date", **CSV_WEATHER}
-COLUMNS = (Column("Project", lambda row: row["project"], is_text=True, may_be_cut=True), *PLACE, *WEATHER)
+COLUMNS = (
+    Column("Project", lambda row: row["project"], is_text=True, may_be_cut=True),
+    *PLACE,
+    Column("Date", lambda row: str(row["date"] or NOTHING), least_width=120, is_text=True),
+    *WEATHER,
+)
 
 
 def show(told: "Report", out: "Console") -> None:
