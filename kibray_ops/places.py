@@ -193,26 +193,29 @@ def _ask(run: Run, addresses: Sequence[Sequence[Site]]) -> tuple[dict[int, Findi
         if stopped:
             failed |= {sites[0].fingerprint: f"not asked for, because {stopped}" for sites in group}
             continue
-        with run.turn("places"):
-            sites = [site for sites in group for site in sites]
-            there = remembered(run, sites)  # another run may have asked
-            run.commit_item()
-            answers = finder.find({site.fingerprint: site.address for site in sites if site.project_id not in there})
-            errors = {key: answer for key, answer in answers.items() if isinstance(answer, ServiceError)}
-            new = {
-                site: answer
-                for site in sites
-                if not isinstance(answer := answers.get(site.fingerprint), ServiceError | None)
-            }
-            if new and not run.dry_run:
-                remember(run, new)
-            run.commit_item()
-        found |= there | {site.project_id: finding for site, finding in new.items()}
+        new, errors = _ask_group(run, finder, [site for sites in group for site in sites])
+        found |= new
         failed |= {key: run.settings.redact(str(error)) for key, error in errors.items()}
-        is_down = len(answers) >= AT_A_TIME and all(isinstance(answer, Unavailable) for answer in answers.values())
+        is_down = not new and len(errors) >= AT_A_TIME and all(isinstance(e, Unavailable) for e in errors.values())
         stopped = next((failed[key] for key, error in errors.items() if is_down or isinstance(error, Closed)), "")
     run.progress("Locating addresses", len(addresses), len(addresses))
     return found, failed
+
+
+def _ask_group(
+    run: Run, finder: "_Finder", sites: Sequence[Site]
+) -> tuple[dict[int, Finding], dict[str, ServiceError]]:
+    """Ask where some sites are, unless another run has asked meanwhile, and commit what is found."""
+    with run.turn("places"):
+        there = remembered(run, sites)
+        run.commit_item()
+        answers = finder.find({site.fingerprint: site.address for site in sites if site.project_id not in there})
+        new = {site: answer for site in sites if isinstance(answer := answers.get(site.fingerprint), Match | Miss)}
+        if new and not run.dry_run:
+            remember(run, new)
+        run.commit_item()
+    errors = {key: answer for key, answer in answers.items() if isinstance(answer, ServiceError)}
+    return there | {site.project_id: finding for site, finding in new.items()}, errors
 
 
 class _Finder:
