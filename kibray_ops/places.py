@@ -4,7 +4,7 @@ A project whose place is not known has no weather; it never gets somebody else's
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from multiprocessing.pool import ThreadPool
@@ -28,6 +28,8 @@ AT_A_TIME = 4
 """Addresses that are asked for at once."""
 GROUP = 8
 """Addresses after which what was found is committed, and other runs have their turn."""
+LONGEST_TEXT = 255
+"""Of what a place is called; as long as an address."""
 MISS_HOLDS = timedelta(days=7)
 """How long an address that leads nowhere is not asked for again."""
 WHY = {
@@ -246,7 +248,7 @@ class _Finder:
                 return ServiceError(str(error))  # of another kind: the geocoder goes on
             # Where its city is not known either, what the geocoder says of the address tells more.
             found = nearby if isinstance(nearby, Match) else found
-        return Match(found.point, found.source, printable(found.text)) if isinstance(found, Match) else found
+        return replace(found, text=printable(found.text)[:LONGEST_TEXT]) if isinstance(found, Match) else found
 
     def _nearby(self, address: str) -> Finding:
         if self.closed:

@@ -340,6 +340,7 @@ def units(**columns: Any) -> Callable[[dict[str, Any]], Any]:
         daily(time=["2025-11-24"]),
         daily(time=["2025-11-24", "2025-11-24"]),
         daily(time=["2025-11-25", "2025-11-24"]),
+        daily(time=["9999-12-31", "9999-12-31"]),
         daily(time=[]),
         daily(time=["2025-11-24", "tomorrow"]),
         daily(time=[20251124, 20251125]),

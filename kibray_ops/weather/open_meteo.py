@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -175,11 +175,11 @@ def read(answer: Mapping[str, Any], asked: Point) -> Forecast:
         raise Misunderstood("the forecast has not the form in which Open-Meteo answers") from error
     if not where.is_near(asked, CELL):
         raise Misunderstood(f"the forecast is for another place ({where})")
-    if dates != [dates[0] + timedelta(days=number) for number in range(len(dates))]:
+    if any(after - before != timedelta(days=1) for before, after in pairwise(dates)):
         raise Misunderstood("the forecast has not one day after the other")
     for name, unit in DAILY.items():
         if units.get(name) != unit:
-            raise Misunderstood(f"the forecast has {name} in {units.get(name)!r} instead of {unit}")
+            raise Misunderstood(f"the forecast has {name} in {str(units.get(name))[:20]!r} instead of {unit}")
         if not isinstance(columns[name], list) or len(columns[name]) != len(dates):
             raise Misunderstood(f"the forecast has not one {name} for each day")
     days = (
