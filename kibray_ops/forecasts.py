@@ -21,7 +21,7 @@ from kibray_ops.settings import PREFIX
 from kibray_ops.weather import open_meteo
 from kibray_ops.weather.open_meteo import Day, Forecast
 from kibray_ops.weather.place import Match, Point
-from kibray_ops.weather.service import Closed, Denied, Misunderstood, ServiceError
+from kibray_ops.weather.service import Closed, KeyDenied, Misunderstood, ServiceError
 from kibray_ops.weather.wmo import conditions
 
 FORECASTS = table_of(ForecastRecord)
@@ -145,7 +145,7 @@ def _result(run: Run, point: Point, answer: dict[str, Any] | ServiceError) -> Re
 
 
 def _said(run: Run, error: ServiceError) -> str:
-    way_on = f"; see {PREFIX}WEATHER_API_KEY" if isinstance(error, Denied) and error.is_about_the_key else ""
+    way_on = f"; see {PREFIX}WEATHER_API_KEY" if isinstance(error, KeyDenied) else ""
     return run.settings.redact(str(error)) + way_on
 
 

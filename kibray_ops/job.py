@@ -66,8 +66,17 @@ class Problem:
         }
 
 
-def warnings(kind: str, odd: Sequence[tuple[str, str]], nouns: str, severity: str = WARNING) -> list[Problem]:
+def warnings(kind: str, odd: Sequence[tuple[str, str]], nouns: str) -> list[Problem]:
     """Return a warning for each subject and its words; of very many the first, and how many more there are."""
+    return _named(WARNING, kind, odd, nouns)
+
+
+def failures(kind: str, odd: Sequence[tuple[str, str]], nouns: str) -> list[Problem]:
+    """Return a failure for each subject and its words; of very many the first, and how many more there are."""
+    return _named(FAILURE, kind, odd, nouns)
+
+
+def _named(severity: str, kind: str, odd: Sequence[tuple[str, str]], nouns: str) -> list[Problem]:
     named = [Problem(severity, kind, subject, words) for subject, words in odd[:NAMED_ODDITIES]]
     if left := odd[NAMED_ODDITIES:]:
         named.append(Problem(severity, kind, f"{len(left)} more {nouns}", f"the first of them: {left[0][0]}"))
@@ -115,7 +124,8 @@ class Run:
     turn: Callable[[str], AbstractContextManager[None]]
     """Wait for a short lock that runs of several jobs share, and hold it inside the block; not in a dry run."""
     web: Callable[[], "httpx.Client"]
-    """Return the HTTP client. No transaction may be open while it is used: `commit_item` ends one."""
+    """Return the HTTP client. No transaction may be open while it is used: `commit_item` ends one, and an open one
+    raises RuntimeError."""
     progress: Progress = unwatched
 
     @property

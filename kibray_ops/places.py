@@ -3,7 +3,7 @@
 A project whose place is not known has no weather; it never gets somebody else's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
@@ -15,7 +15,7 @@ from sqlalchemy import Text, and_, or_, select
 
 from kibray_ops.bulk import given, upsert
 from kibray_ops.catalog import table_of
-from kibray_ops.job import FAILURE, Problem, Run, called, printable, warnings
+from kibray_ops.job import Problem, Run, called, failures, printable, warnings
 from kibray_ops.models.operations import PlaceRecord
 from kibray_ops.weather import census, open_meteo
 from kibray_ops.weather.place import ABSENT, AMBIGUOUS, MANUAL, Match, Miss, Point, area, fingerprint
@@ -68,24 +68,25 @@ class NoWeather:
 Finding = Match | Miss
 
 
-def locate(run: Run, sites: Sequence[Site]) -> dict[int, Match | NoWeather]:
-    """Return where each project is; new addresses are asked for. Commits after every group of them.
+def locate(run: Run, sites: Sequence[Site]) -> Iterator[dict[int, Match | NoWeather]]:
+    """Yield where projects are: first those that are known, then those whose new addresses had to be asked for.
 
+    Asking may take long, and the time of the run may be up before it ends; it commits after every group of addresses.
     Runs that need the same addresses take turns, so that none is asked for twice.
     """
     known = remembered(run, sites)
     run.commit_item()
-    new: dict[str, list[Site]] = {}
-    for site in sites:
-        if site.address and site.project_id not in known:
-            new.setdefault(site.fingerprint, []).append(site)
-    failed: dict[str, str] = {}
+    new = [site for site in sites if site.address and site.project_id not in known]
+    waiting = {site.project_id for site in new}
+    yield {site.project_id: _where(site, known, {}) for site in sites if site.project_id not in waiting}
     if new:
+        by_address: dict[str, list[Site]] = {}
+        for site in new:
+            by_address.setdefault(site.fingerprint, []).append(site)
         # In any order: addresses that fail every day must not stand in the way of the others every day.
-        shuffle(addresses := list(new.values()))
+        shuffle(addresses := list(by_address.values()))
         found, failed = _ask(run, addresses[:MOST_ASKED])
-        known |= found
-    return {site.project_id: _where(site, known, failed) for site in sites}
+        yield {site.project_id: _where(site, found, failed) for site in new}
 
 
 def _where(site: Site, known: Mapping[int, Finding], failed: Mapping[str, str]) -> Match | NoWeather:
@@ -106,7 +107,7 @@ def problems(sites: Sequence[Site], lacking: Mapping[int, NoWeather]) -> list[Pr
     failed = [(name, why.reason) for name, why in named if why.is_failure]
     skipped = [(name, why.reason) for name, why in named if not why.is_failure]
     return [
-        *warnings("no_forecast", failed, "projects without a forecast", FAILURE),
+        *failures("no_forecast", failed, "projects without a forecast"),
         *warnings("no_place", skipped, "projects without a place"),
     ]
 
@@ -156,7 +157,7 @@ def _finding(row: Any) -> Finding:
 
 
 def remember(run: Run, findings: Mapping[Site, Finding]) -> None:
-    """Write where sites are. What was set by hand is not changed by what others find for the same address."""
+    """Write where sites are. What was set by hand stays: for the same address, or while others were asking."""
     rows = [
         {
             "project_id": site.project_id,
@@ -170,7 +171,8 @@ def remember(run: Run, findings: Mapping[Site, Finding]) -> None:
     ]
 
     def is_better(new: Any) -> Any:
-        return ~and_(PLACES.c.source == MANUAL, PLACES.c.address_hash == new.address_hash, new.source != MANUAL)
+        holds = or_(PLACES.c.address_hash == new.address_hash, PLACES.c.located_at >= run.now)
+        return ~and_(PLACES.c.source == MANUAL, holds, new.source != MANUAL)
 
     same = {"located_at": run.now}
     run.session.execute(upsert(run.session, PLACES, rows, key=["project_id"], same=same, where=is_better))
@@ -211,13 +213,15 @@ def _ask_group(
     with run.turn("places"):
         there = remembered(run, sites)
         run.commit_item()
-        answers = finder.find({site.fingerprint: site.address for site in sites if site.project_id not in there})
-        new = {site: answer for site in sites if isinstance(answer := answers.get(site.fingerprint), Match | Miss)}
+        left = [site for site in sites if site.project_id not in there]
+        answers = finder.find({site.fingerprint: site.address for site in left})
+        new = {site: answer for site in left if isinstance(answer := answers[site.fingerprint], Match | Miss)}
+        found = there | {site.project_id: finding for site, finding in new.items()}
         if new and not run.dry_run:
             remember(run, new)
+            found |= remembered(run, list(new))  # somebody may have set one by hand meanwhile
         run.commit_item()
-    errors = {key: answer for key, answer in answers.items() if isinstance(answer, ServiceError)}
-    return there | {site.project_id: finding for site, finding in new.items()}, errors
+    return found, {key: answer for key, answer in answers.items() if isinstance(answer, ServiceError)}
 
 
 class _Finder:

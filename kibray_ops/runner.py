@@ -39,8 +39,6 @@ RETRIES = 3
 """How often an atomic job is tried again after a transient error of the database."""
 HOLDER_PATIENCE = 2.0
 """Seconds to wait for the record of a run that took the lock a moment ago."""
-TURN_PATIENCE = 300.0
-"""Seconds to wait for a lock that is held while a service is asked: its tries and time-outs take two minutes."""
 
 JobFunction = Callable[..., Outcome]
 
@@ -91,6 +89,7 @@ class _Execution:
     progress: Progress
     slot: Slot | None = None
     resources: ExitStack = field(default_factory=ExitStack)
+    """What has to be closed at the end: the HTTP client, where there is one."""
 
     def start(self) -> None:
         self._refuse_nonsense()
@@ -145,25 +144,28 @@ class _Execution:
             id=self.report.run_id,
             commit_item=commit_item,
             turn=(lambda _name: nullcontext()) if self.report.dry_run else self._turn,
-            web=lambda: self.web,
+            web=lambda: self._web(session),
             progress=self.progress,
         )
 
+    def _web(self, session: Session) -> "httpx.Client":
+        if session.in_transaction():
+            raise RuntimeError("A transaction is open: nobody may wait for us while we wait for a service.")
+        return self._client
+
     @cached_property
-    def web(self) -> "httpx.Client":
+    def _client(self) -> "httpx.Client":
         import httpx
 
         return self.resources.enter_context(httpx.Client(headers={"User-Agent": f"kibray-ops/{__version__}"}))
 
     @contextmanager
     def _turn(self, name: str) -> Iterator[None]:
-        lock, end = Lock(self.database, name), time.monotonic() + TURN_PATIENCE
+        lock = Lock(self.database, name)
         with self.database.connect() as guard:
             self._sit_idle(guard)
             while not lock.acquire(guard):
-                self.limit.check()
-                if time.monotonic() > end:
-                    raise errors.JobBusy(f"Other runs have been fetching {name} for {TURN_PATIENCE / 60:g} minutes.")
+                self.limit.check()  # that is how long we wait
                 time.sleep(0.1)
             try:
                 yield

@@ -75,6 +75,8 @@ def error(reason: str, status: int = 400) -> Reply:
 BAD_GATEWAY = Reply(b"<html><body><h1>502 Bad Gateway</h1></body></html>", 502, "text/html")
 MINUTELY = error("Minutely API request limit exceeded. Please try again in one minute.", 429)
 HOURLY = error("Hourly API request limit exceeded. Please try again in the next hour.", 429)
+NO_KEY = error("API key required. Please add &apikey= to the URL.", 401)
+INVALID_KEY = error("The supplied API key is invalid.")
 DAILY = error("Daily API request limit exceeded. Please try again tomorrow.", 429)
 
 
@@ -173,7 +175,7 @@ class Sky:
     def _forecast(self, question: Question) -> Reply:
         fields, points = question.fields, question.points
         if self.key and fields.get("apikey") != self.key:
-            return error("The supplied API key is invalid.", 401)
+            return INVALID_KEY if "apikey" in fields else NO_KEY
         if len(points) > MOST:
             return error(f"Only up to {MOST} locations can be requested at once")
         daily = fields["daily"].split(",")

@@ -7,19 +7,31 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal as D
-from threading import Timer
+from threading import Event, Timer
 from typing import Any
 
 import psycopg
 import pytest
 
-from kibray_ops import runner
 from kibray_ops.database import Database, Lock
 from kibray_ops.places import Site
 from kibray_ops.report import Report
 from kibray_ops.weather import service
 from kibray_ops.weather.place import fingerprint
-from tests.sky import BAD_GATEWAY, CODES, DAILY, HOURLY, MINUTELY, Question, Reply, Sky, error, measured
+from tests.sky import (
+    BAD_GATEWAY,
+    CODES,
+    DAILY,
+    HOURLY,
+    INVALID_KEY,
+    MINUTELY,
+    NO_KEY,
+    Question,
+    Reply,
+    Sky,
+    error,
+    measured,
+)
 from tests.test_cli import in_terminal, plain
 from tests.world import AWKWARD, World, done
 
@@ -221,6 +233,25 @@ def test_no_place_is_asked_for_twice_within_an_hour(world: World, sky: Sky) -> N
     done(world.execute(SNAPSHOTS, at="2025-11-24T06:01"))
     assert len(sky.forecasts) == 2
     assert world.snapshots()[same[0]]["fetched_at"] == datetime(2025, 11, 24, 13, 1, tzinfo=UTC)
+    assert world.rows("core_dailyplan")[0]["weather_fetched_at"] == datetime(2025, 11, 24, 12, tzinfo=UTC)
+    done(world.execute(SNAPSHOTS, at="2025-11-23T05:00"))  # what is known now was not known then
+    assert len(sky.forecasts) == 3
+
+
+def test_what_is_kept_and_cannot_be_read_is_asked_for_again(newest: World, sky: Sky) -> None:
+    project = located(newest, newest.project())
+    done(newest.execute(SNAPSHOTS, at=FIVE))
+    newest.sql("UPDATE kibray_ops_forecast SET answer = ?", {"of": "another version"})
+    done(newest.execute(SNAPSHOTS, at=FIVE))
+    assert len(sky.forecasts) == 2
+    assert newest.snapshots()[project]["raw_json"]["timezone"] == "America/Denver"
+
+
+def test_another_sources_snapshot_is_another_snapshot(world: World, sky: Sky) -> None:
+    project = located(world, world.project())
+    world.add("core_weathersnapshot", project_id=project, date=TODAY, source="mock", conditions_text="Sunny")
+    assert done(world.execute(SNAPSHOTS, at=FIVE)).result["created"] == 1
+    assert [row["source"] for row in world.rows("core_weathersnapshot")] == ["mock", "open-meteo"]
 
 
 # ---- what goes wrong
@@ -289,7 +320,8 @@ def test_a_service_that_is_down_is_named_once_for_each_project(newest: World, sk
     [
         (HOURLY, "Hourly API request limit exceeded"),
         (DAILY, "Daily API request limit exceeded"),
-        (error("The supplied API key is invalid.", 401), "see KIBRAY_OPS_WEATHER_API_KEY"),
+        (NO_KEY, "see KIBRAY_OPS_WEATHER_API_KEY"),
+        (INVALID_KEY, "see KIBRAY_OPS_WEATHER_API_KEY"),
         (error("Parameter 'start_date' is out of allowed range"), "out of allowed range"),
     ],
 )
@@ -324,20 +356,19 @@ def test_a_limit_per_minute_is_waited_for(newest: World, sky: Sky, monkeypatch: 
     assert len(newest.snapshots()) == 501
 
 
-def test_the_statements_grow_with_the_batches_only(newest: World, sky: Sky) -> None:
+def test_the_statements_do_not_grow_with_the_places(newest: World, sky: Sky) -> None:
     from tests.test_contract import counted
 
     counts = {}
-    for count in (500, 2000):
+    for count in (100, 400):
         for table in ("core_weathersnapshot", "kibray_ops_place", "kibray_ops_forecast", "core_project"):
             newest.sql(f"DELETE FROM {table}")
         many(newest, count)
-        newest.sql("DELETE FROM kibray_ops_place WHERE project_id NOT IN (SELECT id FROM core_project)")
         with counted() as statements:
             done(newest.execute(SNAPSHOTS, at=FIVE))
         counts[count] = len(statements)
-    assert counts[2000] <= counts[500] * 4
-    assert len(sky.forecasts) == 5
+    assert counts[100] == counts[400]
+    assert [len(question.points) for question in sky.forecasts] == [100, 400]
 
 
 def test_a_project_that_goes_while_its_weather_comes(world: World, sky: Sky) -> None:
@@ -399,7 +430,7 @@ def test_nobody_waits_for_us_while_we_wait_for_a_service(newest: World, sky: Sky
     seen: list[str] = []
     sky.meanwhile = writing(newest, seen)
     done(newest.execute(job, at=FIVE, dry_run=dry_run))
-    assert seen == ["/geocoder/locations/onelineaddress", "/v1/forecast"]
+    assert seen == ["/v1/forecast", "/geocoder/locations/onelineaddress", "/v1/forecast"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -432,17 +463,45 @@ def test_the_soft_time_limit_keeps_what_is_done(newest: World, sky: Sky) -> None
     sky.meanwhile = lambda _: None
     done(newest.execute(SNAPSHOTS, at=FIVE))
     assert [len(question.points) for question in sky.forecasts] == [500, 500, 1]
+    assert len(newest.snapshots()) == 1001
+
+
+def test_known_sites_have_their_weather_before_new_addresses_are_asked_for(newest: World, sky: Sky) -> None:
+    known = located(newest, newest.project("Known"))
+    for number in range(20):
+        newest.project(f"New {number}", address=f"{number} Elm St, Denver, CO")
+    newest.environment |= {"KIBRAY_OPS_SOFT_TIME_LIMIT": "1"}
+    sky.meanwhile = lambda question: time.sleep(0.6 if "address" in question.fields else 0)
+    done(newest.execute(SNAPSHOTS, at=FIVE), 124)
+    assert newest.snapshots().keys() == {known}
+    found = newest.sql("SELECT count(*) AS n FROM kibray_ops_place WHERE source = 'census'")[0]["n"]
+    assert found == 9  # a group of eight was done, and is kept
+    newest.environment["KIBRAY_OPS_SOFT_TIME_LIMIT"] = "100"
+    sky.meanwhile = lambda _: None
+    done(newest.execute(SNAPSHOTS, at=FIVE))
+    assert len(newest.snapshots()) == 21
+    assert len(sky.geocoded) == 20
 
 
 def test_both_jobs_at_once_ask_for_nothing_twice(newest: World, sky: Sky) -> None:
+    """The first has begun to ask when the second starts; its answers come when the second has had time to meet it."""
     for number in range(12):
         newest.plan(newest.project(f"Site {number}", address=f"{number} Elm St, Denver, CO"), "2025-11-24")
-    sky.meanwhile = lambda _: time.sleep(0.1)
-    jobs = [
-        newest.command(*words, "--as-of", "2025-11-24")
-        for words in (("weather", "fetch-snapshots"), ("plans", "update-weather"))
-    ]
-    for process in jobs:
+    asked, go_on = Event(), Event()
+
+    def meanwhile(_: Question) -> None:
+        asked.set()
+        go_on.wait(30)
+
+    sky.meanwhile = meanwhile
+    first = newest.command("weather", "fetch-snapshots", "--as-of", "2025-11-24")
+    assert asked.wait(30)
+    second = newest.command("plans", "update-weather", "--as-of", "2025-11-24")
+    while len(newest.runs()) < 2:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    go_on.set()
+    for process in (first, second):
         _, err = process.communicate(timeout=60)
         assert (process.returncode, err) == (0, "")
     assert len(sky.geocoded) == len(set(sky.geocoded)) == 12
@@ -452,23 +511,36 @@ def test_both_jobs_at_once_ask_for_nothing_twice(newest: World, sky: Sky) -> Non
 
 
 @pytest.mark.parametrize(("name", "job"), [("places", SNAPSHOTS), ("forecasts", PLANS)])
-def test_the_turn_of_another_run_is_waited_for(
-    newest: World, sky: Sky, monkeypatch: pytest.MonkeyPatch, name: str, job: str
-) -> None:
+def test_the_turn_of_another_run_is_waited_for(newest: World, sky: Sky, name: str, job: str) -> None:
+    """Nobody waits for those who wait, a dry run does not wait, and the time limit ends the waiting."""
     newest.plan(newest.project(address="1 Elm St, Denver, CO"), "2025-11-24")
-    monkeypatch.setattr(runner, "TURN_PATIENCE", 0.5)
+    newest.environment |= {"KIBRAY_OPS_SOFT_TIME_LIMIT": "2"}
     lock = Lock(Database(newest.settings), name)
+    seen: list[str] = []
+    write = Timer(1, writing(newest, seen), [Question("", "written", {}, {}, "")])
     with lock.database.connect() as connection:
         assert lock.acquire(connection)
+        write.start()
         begin = time.monotonic()
-        report = done(newest.execute(job, at=FIVE), 75)
-        assert time.monotonic() - begin >= 0.5
-        assert name in str(report.error)
-        done(newest.execute(job, at=FIVE, dry_run=True))  # takes no lock
+        done(newest.execute(job, at=FIVE), 124)
+        assert time.monotonic() - begin >= 2
+        write.join()
+        assert seen == ["written"]
+        done(newest.execute(job, at=FIVE, dry_run=True))
         asked = len(sky.forecasts)
         lock.release()
     done(newest.execute(job, at=FIVE))
     assert len(sky.forecasts) == asked + 1
+
+
+def test_a_turn_may_be_idle_for_long(pg_world: World, sky: Sky) -> None:
+    """A server that ends idle transactions does not end those that hold our locks."""
+    located(pg_world, pg_world.project())
+    name = pg_world.sql("SELECT current_database() AS name")[0]["name"]
+    pg_world.sql(f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '100ms'")
+    sky.meanwhile = lambda _: time.sleep(0.5)
+    done(pg_world.execute(SNAPSHOTS, at=FIVE))
+    assert len(pg_world.snapshots()) == 1
 
 
 @pytest.mark.parametrize("on", ["0001-01-02", "9999-12-31", "1899-12-31"])
@@ -490,21 +562,30 @@ def test_a_dry_run_before_the_first_init(bare: World, sky: Sky) -> None:
 
 
 def test_the_key_is_nowhere(newest: World, sky: Sky) -> None:
-    """The service repeats it: what it says is searched for secrets before it is told or stored."""
-    located(newest, newest.project())
-    newest.project("New", address="1 Elm St, Denver, CO")
+    """The services repeat it: what they say is searched for secrets before it is told or stored."""
+    located(newest, newest.project("Known"))
+    for number in range(12):
+        newest.project(f"New {number}", address=f"{number} Elm St, Denver, CO")
     newest.environment |= {"KIBRAY_OPS_WEATHER_API_KEY": "hunter22", "KIBRAY_OPS_LOG_LEVEL": "debug"}
-    sky.faults = [error("Key hunter22 is unknown", 401)]
-    sky.geocoder_faults = [error("Key hunter22 is unknown", 403)]
-    sky.change = lambda place: {**place, "echo": "no key here"}
-    told = newest.run("weather", "fetch-snapshots", "--as-of", "2025-11-24", "--verbose")
-    assert told.returncode == 3
-    assert "unknown" in told.stdout
-    again = newest.run("weather", "fetch-snapshots", "--as-of", "2025-11-24", "--json")
-    shown = newest.run("runs", "show", "1").stdout
-    for text in (told.stdout, told.stderr, again.stdout, again.stderr, shown, str(newest.dump())):
+    sky.geocoder_faults = [error("hunter22 is blocked", 403)] * 8
+
+    def repeat(place: dict[str, Any]) -> dict[str, Any]:
+        return {**place, "daily_units": {**place["daily_units"], "temperature_2m_max": "hunter22"}}
+
+    words = ("weather", "fetch-snapshots", "--as-of", "2025-11-24")
+    shown = []
+    for fault in ([error("Key hunter22 is unknown", 401)], [error("hunter22 is too much", 503)] * 3, []):
+        sky.faults, sky.change = list(fault), repeat
+        told = newest.run(*words, "--json" if fault else "--verbose")
+        assert told.returncode == 3
+        shown += [told.stdout, told.stderr]
+    assert all(
+        said in "".join(shown) for said in ("is unknown", "is too much", "is blocked", "not asked for", "'********'")
+    )
+    for text in (*shown, newest.run("runs", "show", "1").stdout, str(newest.dump())):
         assert "hunter22" not in text
     assert all("apikey" not in question.fields for question in sky.questions)
+    assert all(question.headers["User-Agent"].startswith("kibray-ops/") for question in sky.questions)
 
 
 # ---- the report
@@ -517,7 +598,7 @@ def test_the_report_for_people(newest: World, sky: Sky) -> None:
     for number, name in enumerate(AWKWARD):
         located(newest, newest.project(name, client=f"{number}"), (f"{30 + number}.00000", "-90.00000"))
     sky.change = lambda place: place
-    for columns in (60, 80, 100, 140):
+    for columns in (60, 100, 140):
         shown = plain(in_terminal(newest, columns, "weather", "fetch-snapshots", "--as-of", "2025-11-24"))
         lines = shown.split("Fetching forecasts")[-1].splitlines()
         table = next(number for number, line in enumerate(lines) if line.startswith("Project"))
@@ -538,8 +619,7 @@ def test_progress_is_for_those_who_watch(newest: World, sky: Sky) -> None:
     shown = in_terminal(newest, 100, *words, "-n")
     assert "Locating addresses" in shown
     assert "Fetching forecasts" in shown
-    for quiet in ("--quiet", "--json"):
-        assert "Locating" not in in_terminal(newest, 100, *words, "-n", quiet)
+    assert "Locating" not in in_terminal(newest, 100, *words, "-n", "--quiet")
     assert "Locating" not in in_terminal(newest, 100, "--cron", *words)
 
 

@@ -19,6 +19,7 @@ from kibray_ops.weather.place import ABSENT, AMBIGUOUS, Area, Match, Miss, Point
 from kibray_ops.weather.service import (
     MINUTE,
     Denied,
+    KeyDenied,
     LimitReached,
     MinuteLimit,
     Misunderstood,
@@ -29,7 +30,21 @@ from kibray_ops.weather.service import (
 )
 from kibray_ops.weather.wmo import CODES, conditions
 from tests import sky as skies
-from tests.sky import BAD_GATEWAY, DAILY, HOURLY, MINUTELY, Reply, Sky, answer, centre, error, match, measured
+from tests.sky import (
+    BAD_GATEWAY,
+    DAILY,
+    HOURLY,
+    INVALID_KEY,
+    MINUTELY,
+    NO_KEY,
+    Reply,
+    Sky,
+    answer,
+    centre,
+    error,
+    match,
+    measured,
+)
 
 TODAY, TOMORROW = date(2025, 11, 24), date(2025, 11, 25)
 DENVER, BOSTON = Point(D("39.73920"), D("-104.99030")), Point(D("42.36010"), D("-71.05890"))
@@ -88,8 +103,11 @@ BAD = error("Data corrupted at path ''. Cannot initialize ForecastVariableDaily 
         ([BAD], Denied, 1, 0),
         ([answer({"error": True, "reason": "No data is available for this location"})], Refused, 1, 0),
         ([answer({"error": True, "reason": "Something else"})], Denied, 1, 0),
-        ([error("The supplied API key is invalid.", 401)], Denied, 1, 0),
-        ([error("Not in your plan", 403)], Denied, 1, 0),
+        ([NO_KEY], KeyDenied, 1, 0),
+        ([INVALID_KEY], KeyDenied, 1, 0),
+        ([error("Not in your plan", 403)], KeyDenied, 1, 0),
+        ([error("Not from this location", 403)], KeyDenied, 1, 0),
+        ([error("Location not found", 404)], Denied, 1, 0),
         ([Reply(b"<html>Not Found</html>", 404, "text/html")], Denied, 1, 0),
         ([Reply(b"", 302)], Denied, 1, 0),
         ([MINUTELY, FINE], None, 2, 1),
@@ -173,6 +191,15 @@ def test_headers_that_never_end(client: httpx.Client) -> None:
 def test_an_address_that_is_none(client: httpx.Client, url: str) -> None:
     with pytest.raises(Denied, match="an address that cannot be used"):
         ask(Service("the forecast service", client, url, sleep=lambda _: None))
+
+
+def test_the_words_of_an_error_are_one_short_line(sky: Sky, client: httpx.Client) -> None:
+    sky.faults = [error("\x1b[31mred\nalert\u202e. " + "x" * 500)]
+    with pytest.raises(Denied) as raised:
+        ask(forecaster(sky, client))
+    assert str(raised.value).startswith("the forecast service answered 400: [31mred alert . xxx")
+    assert len(str(raised.value)) < 250
+    assert str(raised.value).isprintable()
 
 
 def test_what_was_asked_with_is_not_repeated() -> None:
@@ -405,6 +432,8 @@ def test_the_date_at_the_place(sky: Sky, client: httpx.Client, zone: Any, offset
         ("http://customer-api.open-meteo.com", "hunter22", "http://customer-api.open-meteo.com", False),
         ("https://customer-api.open-meteo.com.a.io", "hunter22", "https://customer-api.open-meteo.com.a.io", False),
         ("https://customer-weather.example.com", "hunter22", "https://customer-weather.example.com", False),
+        ("https://customer-xopen-meteo.com", "hunter22", "https://customer-xopen-meteo.com", False),
+        ("HTTPS://Customer-api.Open-Meteo.com", "hunter22", "https://customer-api.open-meteo.com", True),
         ("https://weather.example.com", "hunter22", "https://weather.example.com", False),
     ],
 )  # fmt: skip
@@ -490,6 +519,8 @@ def test_what_is_no_point_on_the_earth(pair: tuple[Any, Any]) -> None:
 
 def test_points_are_told_to_a_metre() -> None:
     assert point(39.739235, -104.990251) == Point(D("39.73924"), D("-104.99025"))
+    assert point(39.000005, -39.000005) == Point(D("39.00001"), D("-39.00001"))
+    assert all(is_american(point(*place)) for place in ((21.3, -157.9), (18.5, -66.1), (64.8, -147.7)))
     assert str(point(-0.000001, 10**400 / 10**398)) == "0.00000, 100.00000"
     assert is_american(DENVER)
     assert not is_american(Point(DENVER.longitude, DENVER.latitude))
@@ -514,6 +545,9 @@ AURORAS = [
         ([], Miss(ABSENT)),
         ([ONE, match(ADDRESS, 39.9, -105.1)], Miss(AMBIGUOUS)),
         ([match(ADDRESS, 39.76212, -105.02873, state="KS")], Miss(ABSENT)),
+        ([match(ADDRESS, 39.76212, -105.02873, state="co")], FOUND),
+        ([{**ONE, "addressComponents": {}}], FOUND),
+        (answer({"errors": ["Address cannot be empty and cannot exceed 100 characters"]}, 400), Miss(ABSENT)),
         ([ONE, match(ADDRESS, 38.1, -98.2, state="KS")], FOUND),
         ([match(ADDRESS, -105.02873 + 20, 39.76212)], Miss(ABSENT)),  # swapped
         (answer({"errors": ["Specify House number and Street name"], "status": "400"}, 400), Miss(ABSENT)),
@@ -538,9 +572,10 @@ def test_a_geocoder_that_speaks_another_language(sky: Sky, client: httpx.Client,
         census.locate(census.geocoder(client, sky.url), ADDRESS)
 
 
-def test_a_geocoder_that_knows_no_such_benchmark_says_nothing_of_the_address(sky: Sky, client: httpx.Client) -> None:
-    sky.addresses[ADDRESS] = answer({"errors": ["Benchmark not found"], "status": "400"}, 400)
-    with pytest.raises(Denied):
+@pytest.mark.parametrize("reason", ["Benchmark not found", ""])
+def test_a_400_that_is_not_about_the_address_says_nothing_of_it(sky: Sky, client: httpx.Client, reason: str) -> None:
+    sky.addresses[ADDRESS] = answer({"errors": [reason], "status": "400"}, 400)
+    with pytest.raises(Refused):
         census.locate(census.geocoder(client, sky.url), ADDRESS)
 
 
@@ -583,6 +618,12 @@ def test_a_geocoder_that_knows_no_such_benchmark_says_nothing_of_the_address(sky
         ),
         ({"Aurora": AURORAS}, Area("Aurora", "CO", ""), Match(point(39.73, -104.83), "city", "aurora, Colorado")),
         ({}, Area("Denver", "CO", "80211"), Miss(ABSENT)),
+        (
+            {"80211": [{**centre("Adana", 37.0, -100.3, "Adana", "80211"), "country_code": "TR"}]},
+            Area("", "", "80211"),
+            Miss(ABSENT),
+        ),
+        ({"80211": [centre("Denver", 39.74, 104.98, "Colorado", "80211")]}, Area("", "CO", "80211"), Miss(ABSENT)),
         ({"80211": [{**centre("Denver", 39.74, -104.98), "postcodes": 80211}]}, Area("", "CO", "80211"), Miss(ABSENT)),
         ({"Denver": [centre("Denver", 39.74, -104.98)]}, Area("Denver", "", ""), Miss(ABSENT)),
         ({}, Area(), Miss(ABSENT)),
@@ -593,7 +634,7 @@ def test_the_centre_of_a_zip_code_or_city(
 ) -> None:
     sky.centres = centres
     assert open_meteo.search(open_meteo.gazetteer(client, sky.url, ""), where) == expected
-    assert all(question.fields["countryCode"] == "US" for question in sky.questions)
+    assert all((asked.fields["countryCode"], asked.fields["count"]) == ("US", "100") for asked in sky.questions)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """kibray-ops plans update-weather: the forecast in the daily plans of today and tomorrow."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -52,25 +52,28 @@ def update_weather(run: Run) -> Outcome:
     wanted = [plan for plan in plans if not plan.is_recent]
     sites = list({plan.site.project_id: plan.site for plan in wanted}.values())
     gone = {plan.site.project_id for plan in wanted if plan.is_orphan}
-    where = places.locate(run, [site for site in sites if site.project_id not in gone])
-    lacking = {key: found for key, found in where.items() if isinstance(found, NoWeather)} | dict.fromkeys(gone, ORPHAN)
+    where: dict[int, Match | NoWeather] = {}
+    lacking: dict[int, NoWeather] = dict.fromkeys(gone, ORPHAN)
     days: dict[int, Day] = {}
     overtaken: set[int] = set()
-    for batch in forecasts.fetch(run, where):
-        new: dict[int, tuple[Day, Fetched]] = {}
-        for plan in wanted:
-            if (fetched := batch.get(plan.site.project_id)) is None:
-                continue
-            if isinstance(fetched, NoWeather):
-                lacking[plan.site.project_id] = fetched
-            elif isinstance(day := fetched.day(plan.on), NoWeather):
-                lacking[plan.site.project_id] = day
-            else:
-                new[plan.id] = day, fetched
-        written = _write(run, new) if new else set()
-        run.commit_item()
-        days |= {plan_id: day for plan_id, (day, _) in new.items() if plan_id in written}
-        overtaken |= new.keys() - written
+    for located in places.locate(run, [site for site in sites if site.project_id not in gone]):
+        where |= located
+        for batch in forecasts.fetch(run, located):
+            new: list[tuple[Plan, Day, Fetched]] = []
+            for plan in wanted:
+                if (fetched := batch.get(plan.site.project_id)) is None:
+                    continue
+                if isinstance(fetched, NoWeather):
+                    lacking[plan.site.project_id] = fetched
+                elif isinstance(day := fetched.day(plan.on), NoWeather):
+                    lacking[plan.site.project_id] = day
+                else:
+                    new.append((plan, day, fetched))
+            written = _write(run, new) if new else set()
+            run.commit_item()
+            days |= {plan.id: day for plan, day, _ in new if plan.id in written}
+            overtaken |= {plan.id for plan, _, _ in new} - written
+    lacking |= {key: found for key, found in where.items() if isinstance(found, NoWeather)}
     told = [
         _row(plan, days.get(plan.id), plan.id in overtaken, lacking.get(plan.site.project_id), where) for plan in plans
     ]
@@ -142,15 +145,22 @@ def _number(value: Decimal | None) -> float | None:
     return None if value is None else float(value)
 
 
-def _write(run: Run, new: Mapping[int, tuple[Day, Fetched]]) -> set[int]:
-    """Put the weather into plans and return those that still wanted it."""
+def _write(run: Run, new: Sequence[tuple[Plan, Day, Fetched]]) -> set[int]:
+    """Put the weather into plans and return those that still wanted it: open, of that day, of that project."""
     if run.dry_run:
-        return set(new)
+        return {plan.id for plan, _, _ in new}
     rows = [
-        {"id": plan_id, "weather_data": _weather_data(day, fetched), "weather_fetched_at": fetched.at}
-        for plan_id, (day, fetched) in new.items()
+        {
+            "id": plan.id,
+            "project_id": plan.site.project_id,
+            "plan_date": plan.on,
+            "weather_data": _weather_data(day, fetched),
+            "weather_fetched_at": fetched.at,
+        }
+        for plan, day, fetched in new
     ]
-    statement = update_all(run.session, PLANS, rows, key=["id"], where=_is_open(run.business_date))
+    key = ("id", "project_id", "plan_date")
+    statement = update_all(run.session, PLANS, rows, key=key, where=_is_open(run.business_date))
     return set(run.session.execute(statement.returning(PLANS.c.id)).scalars())
 
 

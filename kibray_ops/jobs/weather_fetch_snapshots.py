@@ -32,23 +32,26 @@ def fetch_snapshots(run: Run) -> Outcome:
     named and gets no weather. The date is the one at the site, and what the forecast does not tell stays empty.
     """
     sites = [Site.of(row.id, row.name, row.address) for row in run.session.execute(_active(run))]
-    where = places.locate(run, sites)
-    lacking = {key: found for key, found in where.items() if isinstance(found, NoWeather)}
+    where: dict[int, Match | NoWeather] = {}
+    lacking: dict[int, NoWeather] = {}
     days: dict[int, Day] = {}
     actions: dict[int, str] = {}
-    for batch in forecasts.fetch(run, where):
-        new: dict[int, tuple[Day, Fetched]] = {}
-        for project_id, fetched in batch.items():
-            if isinstance(fetched, NoWeather):
-                lacking[project_id] = fetched
-            elif isinstance(day := fetched.today(run.now), NoWeather):
-                lacking[project_id] = day
-            else:
-                new[project_id] = day, fetched
-        written = _write(run, new) if new else {}
-        actions |= written
-        days |= {project_id: day for project_id, (day, _) in new.items() if project_id in written}
-        lacking |= {project_id: GONE for project_id in new if project_id not in written}
+    for located in places.locate(run, sites):
+        where |= located
+        for batch in forecasts.fetch(run, located):
+            new: dict[int, tuple[Day, Fetched]] = {}
+            for project_id, fetched in batch.items():
+                if isinstance(fetched, NoWeather):
+                    lacking[project_id] = fetched
+                elif isinstance(day := fetched.today(run.now), NoWeather):
+                    lacking[project_id] = day
+                else:
+                    new[project_id] = day, fetched
+            written = _write(run, new) if new else {}
+            actions |= written
+            days |= {project_id: day for project_id, (day, _) in new.items() if project_id in written}
+            lacking |= {project_id: GONE for project_id in new if project_id not in written}
+    lacking |= {key: found for key, found in where.items() if isinstance(found, NoWeather)}
     failures = [(site, why) for site in sites if (why := lacking.get(site.project_id)) and why.is_failure]
     empty = [site.name for site in sites if site.project_id in days and days[site.project_id].is_empty]
     return Outcome(
@@ -98,12 +101,17 @@ def _snapshot(project_id: int, day: Day, fetched: Fetched) -> Row:
         "project_id": project_id,
         "date": day.date,
         "source": SOURCE,
-        "conditions_text": told.pop("conditions"),
-        **told,
+        "temperature_max": told["temperature_max"],
+        "temperature_min": told["temperature_min"],
+        "conditions_text": told["conditions"],
+        "precipitation_mm": told["precipitation_mm"],
+        "wind_kph": told["wind_kph"],
+        "humidity_percent": told["humidity_percent"],
         "raw_json": fetched.answer,
         "fetched_at": fetched.at,
         "provider_url": PROVIDER_URL,
-        **fetched.point._asdict(),
+        "latitude": fetched.point.latitude,
+        "longitude": fetched.point.longitude,
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from kibray_ops.weather.place import ABSENT, AMBIGUOUS, CENSUS, Match, Miss, area, is_american, point
-from kibray_ops.weather.service import Denied, Misunderstood, Refused, Service
+from kibray_ops.weather.service import Misunderstood, Refused, Service
 
 TIMEOUT = 20.0
 """Seconds. Half of its answers take more than 7.5 s."""
@@ -29,10 +29,9 @@ def locate(geocoder: Service, address: str) -> Match | Miss:
     try:
         answer = geocoder.ask("/geocoder/locations/onelineaddress", fields)
     except Refused as refused:
-        # That is how it says that an address has no number or no street.
-        if "benchmark" in str(refused).lower():
-            raise Denied(str(refused)) from refused
-        return Miss(ABSENT)
+        if any(word in str(refused).lower() for word in ("address", "street", "house")):
+            return Miss(ABSENT)  # it has no number or no street, or is too long
+        raise
     try:
         found = [_match(one, area(address).state) for one in answer["result"]["addressMatches"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:

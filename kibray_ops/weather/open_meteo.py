@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from itertools import chain, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -21,25 +21,24 @@ from kibray_ops.weather.service import Closed, Denied, Misunderstood, Refused, S
 HOST = "open-meteo.com"
 SOURCE = "open-meteo"
 """The source of a snapshot in Kibray's table."""
-CREDIT = "Weather data by Open-Meteo.com"
+
+
+class Variable(NamedTuple):
+    """What is asked for each day: the unit in which it has to come, and the values that have been seen on earth."""
+
+    unit: str
+    least: int
+    most: int
+
+
 DAILY = {
-    "weather_code": "wmo code",
-    "temperature_2m_max": "°C",
-    "temperature_2m_min": "°C",
-    "precipitation_sum": "mm",
-    "wind_speed_10m_max": "km/h",
-    "relative_humidity_2m_mean": "%",
+    "weather_code": Variable("wmo code", 0, 999),
+    "temperature_2m_max": Variable("°C", -90, 60),
+    "temperature_2m_min": Variable("°C", -90, 60),
+    "precipitation_sum": Variable("mm", 0, 2000),
+    "wind_speed_10m_max": Variable("km/h", 0, 500),
+    "relative_humidity_2m_mean": Variable("%", 0, 100),
 }
-"""What is asked for each day, and the unit in which it has to come."""
-POSSIBLE = {
-    "weather_code": (0, 999),
-    "temperature_2m_max": (-90, 60),
-    "temperature_2m_min": (-90, 60),
-    "precipitation_sum": (0, 2000),
-    "wind_speed_10m_max": (0, 500),
-    "relative_humidity_2m_mean": (0, 100),
-}
-"""What has been measured on earth; a value outside is a fault, not weather."""
 LONGEST_URL = 100
 """Places in one GET; more are POSTed, as URLs have their limits."""
 CELL = 0.5
@@ -177,9 +176,9 @@ def read(answer: Mapping[str, Any], asked: Point) -> Forecast:
         raise Misunderstood(f"the forecast is for another place ({where})")
     if any(after - before != timedelta(days=1) for before, after in pairwise(dates)):
         raise Misunderstood("the forecast has not one day after the other")
-    for name, unit in DAILY.items():
-        if units.get(name) != unit:
-            raise Misunderstood(f"the forecast has {name} in {str(units.get(name))[:20]!r} instead of {unit}")
+    for name, variable in DAILY.items():
+        if units.get(name) != variable.unit:
+            raise Misunderstood(f"the forecast has {name} in {str(units.get(name))[:20]!r} instead of {variable.unit}")
         if not isinstance(columns[name], list) or len(columns[name]) != len(dates):
             raise Misunderstood(f"the forecast has not one {name} for each day")
     days = (
@@ -205,7 +204,7 @@ def _day(values: Mapping[str, Any]) -> Day:
 def _value(name: str, told: Any) -> Decimal | None:
     if told is None:
         return None
-    least, most = POSSIBLE[name]
+    _, least, most = DAILY[name]
     is_number = isinstance(told, int | float) and not isinstance(told, bool)
     if not is_number or not least <= told <= most or (name == "weather_code" and told != int(told)):
         raise Misunderstood(f"the forecast has an impossible {name}")

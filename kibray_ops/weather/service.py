@@ -5,7 +5,8 @@ ServiceError            there is no answer
 ├── Misunderstood       the answer is not what was asked for
 ├── Refused             400: asking this again is no use
 └── Closed              asking anything is no use for now
-    ├── Denied          401, 403 and what else says that we must not, or are at the wrong address
+    ├── Denied          404 and what else says that we are at the wrong address
+    │   └── KeyDenied   401, 403, and 400 where it tells of a key
     └── LimitReached    429: we have asked too often
         └── MinuteLimit over in a minute
 """
@@ -24,8 +25,6 @@ import httpx
 TRIES = 3
 MINUTE = 61.0
 """Seconds after which a limit per minute is over."""
-LONGEST_PAUSE = 8.0
-"""Seconds; the pause before the second try is drawn from 0 to 1, before the third from 0 to 2."""
 LARGEST_ANSWER = 50_000_000
 """Bytes; a thousand forecasts are less than one million."""
 LONGEST_REASON = 200
@@ -54,9 +53,9 @@ class Closed(ServiceError):
 class Denied(Closed):
     """We must not ask, or ask at the wrong address."""
 
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
-        self.is_about_the_key = status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
+
+class KeyDenied(Denied):
+    """We need a key, or another one."""
 
 
 class LimitReached(Closed):
@@ -97,7 +96,7 @@ class Service:
 
         tries = Retrying(
             stop=stop_after_attempt(TRIES),
-            wait=wait_random_exponential(max=LONGEST_PAUSE),
+            wait=wait_random_exponential(),  # 0 to 1 s before the second try, 0 to 2 s before the third
             retry=retry_if_exception_type(Unavailable),
             sleep=self.sleep,
             reraise=True,
@@ -157,7 +156,9 @@ class Service:
             return LimitReached(said) if "hourly" in words or "daily" in words else MinuteLimit(said)
         if status >= 500 or status == httpx.codes.REQUEST_TIMEOUT:
             return Unavailable(said)
-        return Refused(said) if status == httpx.codes.BAD_REQUEST else Denied(said, status)
+        if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN) or "api key" in reason.lower():
+            return KeyDenied(said)
+        return Refused(said) if status == httpx.codes.BAD_REQUEST else Denied(said)
 
     def _reason(self, value: Any) -> str:
         """Return the words of an error on one line, without the secrets that were asked with."""
