@@ -130,16 +130,17 @@ def _ask(run: Run, points: Sequence[Point]) -> tuple[dict[Point, Result], str]:
     settings = run.settings
     service = open_meteo.forecaster(run.web(), settings["WEATHER_BASE_URL"], settings["WEATHER_API_KEY"])
     first, last = run.business_date - BEFORE, run.business_date + AFTER
+    at = run.now
     answers = open_meteo.forecasts(service, points, first, last)
     closed = next((_said(run, error) for error in answers.values() if isinstance(error, Closed)), "")
-    return {point: _result(run, point, answer) for point, answer in answers.items()}, closed
+    return {point: _result(run, point, answer, at) for point, answer in answers.items()}, closed
 
 
-def _result(run: Run, point: Point, answer: dict[str, Any] | ServiceError) -> Result:
+def _result(run: Run, point: Point, answer: dict[str, Any] | ServiceError, at: datetime) -> Result:
     try:
         if isinstance(answer, ServiceError):
             raise answer
-        return Fetched(point, open_meteo.read(answer, point), answer, run.now)
+        return Fetched(point, open_meteo.read(answer, point), answer, at)
     except ServiceError as error:
         return NoWeather(_said(run, error), is_failure=True)
 
@@ -152,5 +153,5 @@ def _said(run: Run, error: ServiceError) -> str:
 def _keep(run: Run, told: dict[Point, Fetched]) -> None:
     if run.dry_run or not told:
         return
-    rows = [{**point._asdict(), "answer": fetched.answer} for point, fetched in told.items()]
-    run.session.execute(upsert(run.session, FORECASTS, rows, key=Point._fields, same={"fetched_at": run.now}))
+    rows = [{**point._asdict(), "answer": fetched.answer, "fetched_at": fetched.at} for point, fetched in told.items()]
+    run.session.execute(upsert(run.session, FORECASTS, rows, key=Point._fields))

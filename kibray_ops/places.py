@@ -5,7 +5,7 @@ A project whose place is not known has no weather; it never gets somebody else's
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from multiprocessing.pool import ThreadPool
 from random import shuffle
@@ -74,6 +74,7 @@ def locate(run: Run, sites: Sequence[Site]) -> Iterator[dict[int, Match | NoWeat
     Asking may take long, and the time of the run may be up before it ends; it commits after every group of addresses.
     Runs that need the same addresses take turns, so that none is asked for twice.
     """
+    began = run.now
     known = remembered(run, sites)
     run.commit_item()
     new = [site for site in sites if site.address and site.project_id not in known]
@@ -85,7 +86,7 @@ def locate(run: Run, sites: Sequence[Site]) -> Iterator[dict[int, Match | NoWeat
             by_address.setdefault(site.fingerprint, []).append(site)
         # In any order: addresses that fail every day must not stand in the way of the others every day.
         shuffle(addresses := list(by_address.values()))
-        found, failed = _ask(run, addresses[:MOST_ASKED])
+        found, failed = _ask(run, addresses[:MOST_ASKED], began)
         yield {site.project_id: _where(site, found, failed) for site in new}
 
 
@@ -156,8 +157,8 @@ def _finding(row: Any) -> Finding:
     return Match(Point(row.latitude, row.longitude), row.source, row.matched_text or "")
 
 
-def remember(run: Run, findings: Mapping[Site, Finding]) -> None:
-    """Write where sites are. What was set by hand stays: for the same address, or while others were asking."""
+def remember(run: Run, findings: Mapping[Site, Finding], *, began: datetime) -> None:
+    """Write where sites are. What was set by hand stays: for the same address, or since the run began to ask."""
     rows = [
         {
             "project_id": site.project_id,
@@ -171,7 +172,7 @@ def remember(run: Run, findings: Mapping[Site, Finding]) -> None:
     ]
 
     def is_better(new: Any) -> Any:
-        holds = or_(PLACES.c.address_hash == new.address_hash, PLACES.c.located_at >= run.now)
+        holds = or_(PLACES.c.address_hash == new.address_hash, PLACES.c.located_at >= began)
         return ~and_(PLACES.c.source == MANUAL, holds, new.source != MANUAL)
 
     same = {"located_at": run.now}
@@ -181,7 +182,7 @@ def remember(run: Run, findings: Mapping[Site, Finding]) -> None:
 # ---- asking
 
 
-def _ask(run: Run, addresses: Sequence[Sequence[Site]]) -> tuple[dict[int, Finding], dict[str, str]]:
+def _ask(run: Run, addresses: Sequence[Sequence[Site]], began: datetime) -> tuple[dict[int, Finding], dict[str, str]]:
     """Ask where addresses are; each has the sites that share it.
 
     Return what was found, by project, and why there is no answer for others, by the address's fingerprint. A geocoder
@@ -197,7 +198,7 @@ def _ask(run: Run, addresses: Sequence[Sequence[Site]]) -> tuple[dict[int, Findi
         if stopped:
             failed |= {sites[0].fingerprint: f"not asked for, because {stopped}" for sites in group}
             continue
-        new, errors = _ask_group(run, finder, [site for sites in group for site in sites])
+        new, errors = _ask_group(run, finder, [site for sites in group for site in sites], began)
         found |= new
         failed |= {key: run.settings.redact(str(error)) for key, error in errors.items()}
         is_down = not new and len(errors) >= AT_A_TIME and all(isinstance(e, Unavailable) for e in errors.values())
@@ -207,7 +208,7 @@ def _ask(run: Run, addresses: Sequence[Sequence[Site]]) -> tuple[dict[int, Findi
 
 
 def _ask_group(
-    run: Run, finder: "_Finder", sites: Sequence[Site]
+    run: Run, finder: "_Finder", sites: Sequence[Site], began: datetime
 ) -> tuple[dict[int, Finding], dict[str, ServiceError]]:
     """Ask where some sites are, unless another run has asked meanwhile, and commit what is found."""
     with run.turn("places"):
@@ -218,7 +219,7 @@ def _ask_group(
         new = {site: answer for site in left if isinstance(answer := answers[site.fingerprint], Match | Miss)}
         found = there | {site.project_id: finding for site, finding in new.items()}
         if new and not run.dry_run:
-            remember(run, new)
+            remember(run, new, began=began)
             found |= remembered(run, list(new))  # somebody may have set one by hand meanwhile
         run.commit_item()
     return found, {key: answer for key, answer in answers.items() if isinstance(answer, ServiceError)}

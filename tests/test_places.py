@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kibray_ops.clock import real_now
 from kibray_ops.database import Database, Lock
 from kibray_ops.places import MOST_ASKED
 from tests.sky import BAD_GATEWAY, HOURLY, Question, Reply, Sky, answer, centre, error, match
@@ -393,10 +394,10 @@ def test_what_is_set_by_hand_for_a_new_address_while_the_old_one_is_asked_for_st
     def move(_: Any) -> None:
         sky.meanwhile = lambda _: None
         readdress(newest, project, "5 Elm St, Golden, CO 80401")
-        done(newest.execute("locate-project", project="Elm St", latitude="39.7392", longitude="-104.9903"))
+        assert newest.run(*LOCATE, "Elm St", "39.7392", "-104.9903").returncode == 0
 
-    sky.meanwhile = move
-    done(newest.execute(SNAPSHOTS, at="2025-11-24T05:00"))
+    sky.meanwhile, sky.today = move, real_now().date()
+    assert newest.run("weather", "fetch-snapshots").returncode == 0
     assert places(newest) == {project: (*map(D, DENVER), "manual")}
 
 

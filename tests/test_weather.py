@@ -5,14 +5,16 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal as D
 from threading import Event, Timer
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
 
+from kibray_ops.clock import real_now
 from kibray_ops.database import Database, Lock
 from kibray_ops.places import Site
 from kibray_ops.report import Report
@@ -33,7 +35,7 @@ from tests.sky import (
     measured,
 )
 from tests.test_cli import in_terminal, plain
-from tests.world import AWKWARD, World, done
+from tests.world import AWKWARD, ZONE, World, done
 
 SNAPSHOTS, PLANS = "fetch-weather-snapshots", "update-daily-plans-weather"
 FIVE = "2025-11-24T05:00"
@@ -236,6 +238,19 @@ def test_no_place_is_asked_for_twice_within_an_hour(world: World, sky: Sky) -> N
     assert world.rows("core_dailyplan")[0]["weather_fetched_at"] == datetime(2025, 11, 24, 12, tzinfo=UTC)
     done(world.execute(SNAPSHOTS, at="2025-11-23T05:00"))  # what is known now was not known then
     assert len(sky.forecasts) == 3
+
+
+def test_by_the_real_clock_the_second_run_changes_nothing(newest: World, sky: Sky) -> None:
+    sky.today = real_now().date()
+    project = newest.project(address="1 Elm St, Denver, CO")
+    tomorrow = real_now().astimezone(ZoneInfo(ZONE)).date() + timedelta(days=1)  # or today, should midnight pass
+    newest.plan(project, tomorrow.isoformat())
+    for command in ("weather fetch-snapshots", "plans update-weather"):
+        assert newest.run(*command.split()).returncode == 0
+    once = newest.dump(own=False)
+    assert newest.run("weather", "fetch-snapshots").returncode == 0
+    assert (newest.dump(own=False), len(sky.forecasts), len(sky.geocoded)) == (once, 1, 1)
+    assert newest.snapshots()[project]["fetched_at"] == newest.rows("core_dailyplan")[0]["weather_fetched_at"]
 
 
 def test_what_is_kept_and_cannot_be_read_is_asked_for_again(newest: World, sky: Sky) -> None:

@@ -38,7 +38,7 @@ def locate(
         if where is None:
             run.session.execute(delete(PLACES).where(PLACES.c.project_id == site.project_id))
         else:
-            places.remember(run, {site: Match(where, MANUAL, "")})
+            places.remember(run, {site: Match(where, MANUAL, "")}, began=run.now)
     change: dict[str, Any] = {
         "project_id": site.project_id,
         "project": site.name,
