@@ -201,7 +201,7 @@ def _ask(run: Run, addresses: Sequence[Sequence[Site]], began: datetime) -> tupl
         new, errors = _ask_group(run, finder, [site for sites in group for site in sites], began)
         found |= new
         failed |= {key: run.settings.redact(str(error)) for key, error in errors.items()}
-        is_down = not new and len(errors) >= AT_A_TIME and all(isinstance(e, Unavailable) for e in errors.values())
+        is_down = not new and all(isinstance(error, Unavailable) for error in errors.values())
         stopped = next((failed[key] for key, error in errors.items() if is_down or isinstance(error, Closed)), "")
     run.progress("Locating addresses", len(addresses), len(addresses))
     return found, failed

@@ -291,6 +291,15 @@ def test_what_was_told_before_the_service_closed_is_kept(
     assert len(sky.forecasts) == (3 if ended is LimitReached else 5)
 
 
+def test_the_other_half_is_not_asked_of_a_service_that_is_down(sky: Sky, client: httpx.Client) -> None:
+    points = [Point(D(30), D(-120) + number) for number in range(40)]
+    sky.refused = {points[30]}
+    sky.faults = [None, *[BAD_GATEWAY] * 3]
+    told = open_meteo.forecasts(forecaster(sky, client), points, TODAY, TOMORROW)
+    assert {type(answer) for answer in told.values()} == {Unavailable}
+    assert len(sky.forecasts) == 4
+
+
 def test_when_every_place_is_refused_it_is_not_asked_for_ever(sky: Sky, client: httpx.Client) -> None:
     points = [Point(D(30), D(-120) + D(number) / 10) for number in range(400)]
     sky.refused = set(points)
