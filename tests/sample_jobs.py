@@ -101,6 +101,13 @@ def item_by_item(run: Run, items: int = 5, pause: float = 0) -> Outcome:
     return Outcome({"done": done})
 
 
+def ask_in_a_transaction(run: Run) -> Outcome:
+    """Let others wait for us while we would wait for a service."""
+    run.session.exec(select(Group.name)).all()
+    run.web()
+    return Outcome({})
+
+
 def fail_while_reading(run: Run, by: str = "fault") -> Outcome:
     """Leave a SQLite cursor open: the error's frames still hold it when the failure is recorded."""
     _write(run, "one")

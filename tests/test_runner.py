@@ -252,6 +252,13 @@ def test_per_item_work_keeps_what_is_done_at_the_soft_limit(newest: World) -> No
 # ---- items
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_no_web_client_is_given_out_in_a_transaction(newest: World, dry_run: bool) -> None:
+    report = newest.execute(sample("ask-in-a-transaction", Kind.PER_ITEM), dry_run=dry_run)
+    assert report.exit_code == 1
+    assert "A transaction is open" in str(report.error)
+
+
 def test_items_survive_a_kill_and_are_not_done_twice(newest: World) -> None:
     with start(newest, "item-by-item", "pause=0.3", kind=Kind.PER_ITEM) as running:
         wait_until(lambda: len(groups(newest)) >= 2)
