@@ -120,6 +120,11 @@ def test_a_snapshot_read_back_has_the_numbers_that_the_server_sent(world: World,
         assert D(str(row["raw_json"]["daily"]["temperature_2m_max"][at])) == row["temperature_max"]
         assert row["conditions_text"]
     assert len({row["conditions_text"] for row in snapshots.values()}) > 5
+    if world.engine == "sqlite":  # as Django writes it
+        written = world.sql(
+            "SELECT fetched_at FROM core_weathersnapshot UNION SELECT fetched_at FROM kibray_ops_forecast"
+        )
+        assert written == [{"fetched_at": "2025-11-24 12:00:00"}]
 
 
 def test_the_raw_answer_is_kept_as_it_came(newest: World, sky: Sky) -> None:
