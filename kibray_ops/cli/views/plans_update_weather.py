@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kibray_ops.cli.render import counted, heading, show_problems
-from kibray_ops.cli.table import MOST_LINES, Column, print_table
-from kibray_ops.cli.views.weather import CREDIT, CSV_PLACE, CSV_WEATHER, PLACE, WEATHER
+from kibray_ops.cli.render import counted, heading
+from kibray_ops.cli.table import Column
+from kibray_ops.cli.views.weather import CSV_PLACE, CSV_WEATHER, PLACE, WEATHER, show_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,8 +45,4 @@ def show(told: "Report", out: "Console") -> None:
         f"{result['skipped_recent']:,} had one of the last two hours, {result['skipped_no_address']:,} have no place, "
         f"{counted(result['errors'], 'failure')}."
     )
-    if told.rows:
-        out.print()
-        print_table(out, COLUMNS, told.rows, most=MOST_LINES)
-        out.print(f"\n[dim]{CREDIT}[/]")
-    show_problems(told.problems, out)
+    show_lines(told, out, COLUMNS)

@@ -1,11 +1,18 @@
 """A day's weather in a line: the same in the report of every job that fetches it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
-from kibray_ops.cli.table import Column, Row
+from kibray_ops.cli.render import show_problems
+from kibray_ops.cli.table import MOST_LINES, Column, Row, print_table
 from kibray_ops.forecasts import fahrenheit
 from kibray_ops.job import trimmed
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from kibray_ops.report import Report
 
 NOTHING = "–"
 """What stands where nothing is known: 0 mm is another thing."""
@@ -53,3 +60,12 @@ WEATHER = (
     Column("Humid", _figure("humidity_percent"), least_width=70),
     Column("Conditions", lambda row: row["conditions"] or NOTHING, is_text=True, may_be_cut=True),
 )
+
+
+def show_lines(told: "Report", out: "Console", columns: Sequence[Column]) -> None:
+    """Print the lines of a report, whose data they are, and what needs a look."""
+    if told.rows:
+        out.print()
+        print_table(out, columns, told.rows, most=MOST_LINES)
+        out.print(f"\n[dim]{CREDIT}[/]")
+    show_problems(told.problems, out)
