@@ -16,6 +16,7 @@ from sqlmodel import Session
 from kibray_ops.catalog import Catalog
 from kibray_ops.clock import Clock
 from kibray_ops.settings import Settings
+from kibray_ops.text import printable
 
 if TYPE_CHECKING:
     import httpx
@@ -23,15 +24,6 @@ if TYPE_CHECKING:
 WARNING, FAILURE = "warning", "failure"
 NAMED_ODDITIES = 20
 """How many things that are odd in one way are named one by one."""
-JOINER = "\N{ZERO WIDTH JOINER}"
-"""Makes one emoji of several."""
-
-
-def printable(text: str) -> str:
-    """Return a text on one line, without the control characters that a terminal or a mail header would obey."""
-    if not text.isprintable():
-        text = "".join(letter if letter.isprintable() or letter == JOINER else " " for letter in text)
-    return " ".join(text.split())
 
 
 def called(name: str | None, key: int) -> str:

@@ -12,8 +12,9 @@ from decimal import Decimal
 from typing import Any
 
 from kibray_ops import timesheet
-from kibray_ops.job import FAILURE, WARNING, Problem, printable, trimmed
+from kibray_ops.job import FAILURE, WARNING, Problem, trimmed
 from kibray_ops.payroll import ZERO, Pay, Week
+from kibray_ops.text import printable
 from kibray_ops.timesheet import Entry, Finding
 
 OPEN = ("pending", "draft", "under_review")

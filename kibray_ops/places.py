@@ -15,8 +15,9 @@ from sqlalchemy import Text, and_, or_, select
 
 from kibray_ops.bulk import given, upsert
 from kibray_ops.catalog import table_of
-from kibray_ops.job import Problem, Run, called, failures, printable, warnings
+from kibray_ops.job import Problem, Run, called, failures, warnings
 from kibray_ops.models.operations import PlaceRecord
+from kibray_ops.text import printable
 from kibray_ops.weather import census, open_meteo
 from kibray_ops.weather.place import ABSENT, AMBIGUOUS, MANUAL, Match, Miss, Point, area, fingerprint
 from kibray_ops.weather.service import Closed, ServiceError, Unavailable

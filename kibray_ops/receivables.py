@@ -32,10 +32,11 @@ from sqlalchemy import (
 
 from kibray_ops.bulk import given
 from kibray_ops.catalog import Catalog, table_of
-from kibray_ops.job import Problem, Run, called, printable, warnings
+from kibray_ops.job import Problem, Run, called, warnings
 from kibray_ops.models.kibray.invoices import Invoice
 from kibray_ops.models.types import Moment, is_number
 from kibray_ops.projects import PROJECTS
+from kibray_ops.text import printable
 
 INVOICES = table_of(Invoice)
 DRAFT, PAID, OVERDUE, CANCELLED = "DRAFT", "PAID", "OVERDUE", "CANCELLED"

@@ -8,10 +8,11 @@ from sqlalchemy import ColumnElement, Row, Select, and_, case, func, or_, select
 from kibray_ops import alerts
 from kibray_ops.alerts import Notice, Topic
 from kibray_ops.catalog import some, table_of
-from kibray_ops.job import WARNING, Outcome, Problem, Run, called, printable, trimmed, warnings
+from kibray_ops.job import WARNING, Outcome, Problem, Run, called, trimmed, warnings
 from kibray_ops.messages import Shortage
 from kibray_ops.models.kibray.inventory import InventoryItem, InventoryLocation, ProjectInventory
 from kibray_ops.models.types import LARGEST, Amount, is_number
+from kibray_ops.text import printable
 
 ITEMS, LOCATIONS, STOCK = table_of(InventoryItem), table_of(InventoryLocation), table_of(ProjectInventory)
 SMALLEST = Decimal("0.01")

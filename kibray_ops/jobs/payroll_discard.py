@@ -10,12 +10,13 @@ from sqlmodel import col
 from kibray_ops import payroll, paysheet
 from kibray_ops.catalog import ONE, table_of
 from kibray_ops.errors import KibrayOpsError
-from kibray_ops.job import WARNING, Outcome, Problem, Run, printable
+from kibray_ops.job import WARNING, Outcome, Problem, Run
 from kibray_ops.models.kibray.payroll import PayrollPayment, PayrollPeriod, PayrollRecord
 from kibray_ops.models.kibray.people import Employee
 from kibray_ops.models.operations import Provenance
 from kibray_ops.payroll import Week
 from kibray_ops.paysheet import PERIOD_COLUMNS, fingerprint
+from kibray_ops.text import printable
 
 PERIODS, RECORDS = table_of(PayrollPeriod), table_of(PayrollRecord)
 

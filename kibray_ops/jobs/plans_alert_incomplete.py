@@ -10,11 +10,12 @@ from sqlmodel import col
 from kibray_ops import alerts, projects
 from kibray_ops.alerts import Notice, Recipient, Topic
 from kibray_ops.catalog import table_of
-from kibray_ops.job import Outcome, Run, called, printable, warnings
+from kibray_ops.job import Outcome, Run, called, warnings
 from kibray_ops.messages import LatePlan
 from kibray_ops.models.kibray.people import User
 from kibray_ops.models.kibray.work import DailyPlan
 from kibray_ops.projects import PROJECTS
+from kibray_ops.text import printable
 
 PLANS, USERS = table_of(DailyPlan), table_of(User)
 DRAFT = "DRAFT"

@@ -14,11 +14,12 @@ from kibray_ops import alerts, projects
 from kibray_ops.alerts import Notice, Recipient, Topic
 from kibray_ops.bulk import given
 from kibray_ops.catalog import table_of
-from kibray_ops.job import Outcome, Problem, Run, called, printable, warnings
+from kibray_ops.job import Outcome, Problem, Run, called, warnings
 from kibray_ops.messages import NAMED, ProjectTouchUps, TouchUp
 from kibray_ops.models.kibray import work
 from kibray_ops.models.kibray.people import User
 from kibray_ops.projects import PROJECTS
+from kibray_ops.text import printable
 
 TASKS, PINS = table_of(work.Task), table_of(work.TouchUp)
 URGENT, HIGH = "urgent", "high"

@@ -22,6 +22,8 @@ from urllib.parse import quote, quote_plus
 
 import httpx
 
+from kibray_ops.text import printable
+
 TRIES = 3
 MINUTE = 61.0
 """Seconds after which a limit per minute is over."""
@@ -166,7 +168,7 @@ class Service:
             value = value.get("reason") or value.get("errors") or ""
         if isinstance(value, list):
             value = "; ".join(map(str, value))
-        text = " ".join("".join(letter if letter.isprintable() else " " for letter in str(value)).split())
+        text = printable(str(value))
         for secret in self.secrets.values():
             for form in (secret, quote(secret, safe=""), quote_plus(secret)):
                 text = text.replace(form, "********")
