@@ -5,16 +5,17 @@ Kibray is in use in several schema versions, so nothing later than the oldest on
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, TableClause, literal_column, null, text
+from sqlalchemy import ColumnElement, Connection, Table, TableClause, literal_column, null, select, text
 from sqlalchemy import column as column_clause
 from sqlalchemy import table as table_clause
-from sqlmodel import SQLModel
+from sqlmodel import SQLModel, col
 
 from kibray_ops.errors import TablesMissing, TablesOutdated
 from kibray_ops.models.kibray.base import Kibray
-from kibray_ops.models.operations import HEAD, KNOWN_REVISIONS, VERSION_TABLE, Operations
+from kibray_ops.models.operations import HEAD, KNOWN_REVISIONS, VERSION_TABLE, Operations, State
 from kibray_ops.registry import Job
 
 ONE: ColumnElement[int] = literal_column("1")
@@ -102,7 +103,7 @@ class Catalog:
         strangers = [
             name
             for table, privileges in job.writes.items()
-            if "INSERT" in privileges and table in mapped
+            if "INSERT" in privileges and table in mapped and table not in job.copies
             for name in self.unfilled(mapped[table])
         ]
         if strangers:
@@ -134,6 +135,12 @@ class Catalog:
             f"kibray-ops's tables are newer ({self.revision}) than the program ({HEAD}).",
             hint="Upgrade the program: `pip install --upgrade kibray-ops`.",
         )
+
+
+def baseline(connection: Connection) -> datetime | None:
+    """Return the moment of going live: what was before it is neither missed nor sent."""
+    value = connection.execute(select(col(State.value)).where(col(State.key) == "baseline")).scalar()
+    return datetime.fromisoformat(value) if value else None
 
 
 def some(names: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 KibrayOpsError                   1   the job failed
 ├── UsageError                   2   the command line is wrong
-├── NotBuilt                     1   the job is planned, not written
 ├── TryAgainLater               75   nothing is wrong with us; somebody else holds something
 │   ├── JobBusy                      another run of this job holds the lock
 │   ├── RowsLocked                   the application holds the rows
@@ -45,12 +44,6 @@ class UsageError(KibrayOpsError):
 
     exit_code = 2
     hint = "Add --help to the command to see what it takes."
-
-
-class NotBuilt(KibrayOpsError):
-    """This job is planned but not built yet."""
-
-    hint = "Nothing was done. `kibray-ops --version` tells which version this is."
 
 
 class TryAgainLater(KibrayOpsError):

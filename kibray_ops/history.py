@@ -17,18 +17,11 @@ from kibray_ops.models.operations import (
     RUNNING,
     SUCCEEDED,
     RunRecord,
-    State,
 )
 from kibray_ops.registry import Job, sharing_lock
 from kibray_ops.schedule import Slot
 
 RUNS = table_of(RunRecord)
-
-
-def baseline(connection: Connection) -> datetime | None:
-    """Return the moment of going live; slots before it are neither missed nor late."""
-    value = connection.execute(select(col(State.value)).where(col(State.key) == "baseline")).scalar()
-    return datetime.fromisoformat(value) if value else None
 
 
 def is_satisfied(connection: Connection, job: Job, slot: Slot) -> bool:

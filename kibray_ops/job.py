@@ -15,6 +15,7 @@ from sqlmodel import Session
 
 from kibray_ops.catalog import Catalog
 from kibray_ops.clock import Clock
+from kibray_ops.errors import KibrayOpsError
 from kibray_ops.settings import Settings
 from kibray_ops.text import printable
 
@@ -91,6 +92,8 @@ class Outcome:
     """Counts, with the keys that Kibray's tasks returned."""
     rows: list[dict[str, Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    stopped: KibrayOpsError | None = None
+    """Why the work ended early, where it was not all or nothing: the run has failed, and what was done is told."""
 
     @property
     def is_partial(self) -> bool:
@@ -124,3 +127,7 @@ class Run:
     def now(self) -> datetime:
         """Return the moment that the run works for, in UTC."""
         return self.clock.now()
+
+    def local_now(self) -> datetime:
+        """Return that moment in the business zone."""
+        return self.clock.local(self.now)

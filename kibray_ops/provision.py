@@ -142,7 +142,7 @@ def gaps(catalog: Catalog) -> list[Gap]:
     for name in sorted(name for name in tables if name not in LATER_TABLES or catalog.has(name)):
         users = _users(name)
         found += [Gap(missing, _commands(users)) for missing in catalog.missing(tables[name])]
-        writers = _commands([job for job in users if "INSERT" in job.writes.get(name, "")])
+        writers = _commands([job for job in users if "INSERT" in job.writes.get(name, "") and name not in job.copies])
         for stranger in catalog.unfilled(tables[name]):
             if writers and stranger.rpartition(".")[2] not in optional:
                 found.append(Gap(stranger, writers, "must be filled, and this version does not know how"))
@@ -161,7 +161,8 @@ def _commands(jobs: list[Job]) -> tuple[str, ...]:
 def grants(role: str, catalog: Catalog | None = None) -> str:
     """Return the GRANT statements for a role that runs all jobs and may do nothing else.
 
-    Only the columns that are read can be read: never `password`, never `social_security_number`.
+    Only the columns that are read can be read: never `password`, never `social_security_number`. Notifications are
+    archived with all their columns.
     """
     name = '"' + role.replace('"', '""') + '"'
     tables = kibray_tables()
@@ -174,8 +175,10 @@ def grants(role: str, catalog: Catalog | None = None) -> str:
         privileges = sorted(
             {p.strip() for job in _users(table) for p in job.writes.get(table, "").split(",") if p.strip()}
         )
+        whole = any(table in job.copies for job in _users(table))
         if columns:
-            lines.append(f"GRANT SELECT ({', '.join(columns)}) ON {table} TO {name};")
+            listed = "" if whole else f" ({', '.join(columns)})"
+            lines.append(f"GRANT SELECT{listed} ON {table} TO {name};")
         if privileges and columns:
             lines.append(f"GRANT {', '.join(privileges)} ON {table} TO {name};")
     lines += [

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from importlib.util import find_spec
 
 
 class Kind(StrEnum):
@@ -24,7 +23,7 @@ class Job:
 
     name: str
     """The documented task name, as in the Automation Guide."""
-    command: tuple[str, str]
+    command: tuple[str, ...]
     """The words after `kibray-ops`; the module in `jobs/` and its function are named after them."""
     summary: str
     """One imperative sentence: help text, crontab comment, README row."""
@@ -42,6 +41,8 @@ class Job:
     """Tables that only later versions of Kibray have; it reads those that are there."""
     writes: Mapping[str, str] = field(default_factory=dict)
     """Table → the privileges it needs there beside SELECT."""
+    copies: tuple[str, ...] = ()
+    """Tables whose rows it takes as they are, columns that we do not know included."""
     lock: str = ""
     """The name whose lock it takes, where it shares one with another job."""
     module: str = ""
@@ -54,7 +55,7 @@ class Job:
     @property
     def entry(self) -> str:
         """Return the name of the function in that module."""
-        return self.command[1].replace("-", "_")
+        return self.command[-1].replace("-", "_")
 
     @property
     def lock_name(self) -> str:
@@ -67,11 +68,6 @@ class Job:
         return self.cron is not None and self.cron.split()[1] == "*"
 
     @property
-    def is_built(self) -> bool:
-        """Tell whether this version of the program holds the job."""
-        return find_spec(self.path) is not None
-
-    @property
     def tables(self) -> tuple[str, ...]:
         """Return every Kibray table that the job needs."""
         return tuple(dict.fromkeys((*self.reads, *self.writes)))
@@ -80,6 +76,8 @@ class Job:
 ALERT_READS = ("auth_user", "core_profile")
 OFFICE_READS = (*ALERT_READS, "auth_group", "auth_user_groups")
 """What finding admins and accounting takes."""
+OUTBOX_READS = ("core_notification", "auth_user")
+"""What naming messages and their recipients takes."""
 
 JOBS: tuple[Job, ...] = (
     Job(
@@ -101,7 +99,9 @@ JOBS: tuple[Job, ...] = (
         kind=Kind.BATCHED,
         cron="0 2 * * 0",
         deadline=timedelta(days=6),
+        reads=("core_invoice", "core_payrollperiod", "core_dailyplan", "core_project"),
         writes={"core_notification": "DELETE"},
+        copies=("core_notification",),
     ),
     Job(
         name="fetch-weather-snapshots",
@@ -215,6 +215,30 @@ ACTIONS: tuple[Job, ...] = (
         kind=Kind.ATOMIC,
         reads=("core_project",),
     ),
+    Job(
+        name="retry-deliveries",
+        command=("notifications", "outbox", "retry"),
+        summary="Let messages that were not delivered, or may not have been, be sent again.",
+        kind=Kind.ATOMIC,
+        reads=OUTBOX_READS,
+    ),
+    Job(
+        name="cancel-deliveries",
+        command=("notifications", "outbox", "cancel"),
+        summary="Keep messages that wait in the outbox from being sent.",
+        kind=Kind.ATOMIC,
+        reads=OUTBOX_READS,
+    ),
+    Job(
+        name="restore-notifications",
+        command=("notifications", "archive", "restore"),
+        summary="Bring archived notifications back, and never archive them again.",
+        kind=Kind.BATCHED,
+        reads=("auth_user", "core_project"),
+        writes={"core_notification": "INSERT"},
+        copies=("core_notification",),
+        lock="cleanup-old-notifications",
+    ),
 )
 """Operators' commands that write: they run like jobs, but no schedule starts them."""
 
@@ -225,13 +249,27 @@ AGEING = Job(
     kind=Kind.ATOMIC,
     reads=("core_invoice", "core_project"),
 )
-REPORTS = (AGEING,)
+OUTBOX = Job(
+    name="outbox",
+    command=("notifications", "outbox", "list"),
+    summary="List the messages of the outbox, and what became of them.",
+    kind=Kind.ATOMIC,
+    reads=OUTBOX_READS,
+)
+ARCHIVE = Job(
+    name="archive",
+    command=("notifications", "archive", "list"),
+    summary="List the archived notifications.",
+    kind=Kind.ATOMIC,
+    reads=("auth_user",),
+)
+REPORTS = (AGEING, OUTBOX, ARCHIVE)
 """Reports that are no jobs: no lock, no record; what they need to read stands here."""
 
 
 def in_group(group: str) -> tuple[Job, ...]:
-    """Return the jobs and actions whose command begins with a word."""
-    return tuple(job for job in (*JOBS, *ACTIONS) if job.command[0] == group)
+    """Return the jobs and actions that stand in a group of commands, by its name."""
+    return tuple(job for job in (*JOBS, *ACTIONS) if job.command[-2] == group)
 
 
 def sharing_lock(job: Job) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ class Report:
         """Take over what a job did."""
         self.result, self.rows, self.problems = outcome.result, outcome.rows, outcome.problems
         self.status, self.exit_code = ended(outcome)
+        self.error = outcome.stopped
 
     def skip(self) -> None:
         """Note that there was nothing to do for this run."""
@@ -73,6 +74,8 @@ def explained(error: BaseException) -> errors.KibrayOpsError:
 
 def ended(outcome: Outcome) -> tuple[str, int]:
     """Return the state and the exit code of a run whose job returned."""
+    if outcome.stopped is not None:
+        return status_of(outcome.stopped), outcome.stopped.exit_code
     return (PARTIAL, errors.PARTLY_DONE) if outcome.is_partial else (SUCCEEDED, errors.DONE)
 
 

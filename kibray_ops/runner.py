@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import Session
 
 from kibray_ops import __version__, errors, history
-from kibray_ops.catalog import Catalog, read_catalog
+from kibray_ops.catalog import Catalog, baseline, read_catalog
 from kibray_ops.clock import Clock
 from kibray_ops.database import Database, Lock, translated
 from kibray_ops.job import Outcome, Progress, Run, unwatched
@@ -67,9 +67,7 @@ def execute(
 
 
 def load(job: Job) -> JobFunction:
-    """Return a job's function; raises NotBuilt when this version does not hold it."""
-    if not job.is_built:
-        raise errors.NotBuilt(f"`kibray-ops {' '.join(job.command)}` is planned but not built yet.")
+    """Return a job's function."""
     function: JobFunction = getattr(import_module(job.path), job.entry)
     return function
 
@@ -207,7 +205,7 @@ class _Execution:
     def _leave_if_done(self, connection: Connection) -> None:
         if self.slot is None:
             return
-        live = history.baseline(connection)
+        live = baseline(connection)
         if (live and self.slot.moment < live) or history.is_satisfied(connection, self.job, self.slot):
             raise _NothingToDo
 
@@ -357,6 +355,7 @@ class _Execution:
             now=self.clock.real(),
             result=outcome.result,
             problems=[problem.as_dict() for problem in outcome.problems],
+            error=self.settings.redact(outcome.stopped.message) if outcome.stopped else None,
         )
         if not still_ours:
             raise errors.JobBusy("Another run declared this one dead and took over.", hint="Nothing was written.")

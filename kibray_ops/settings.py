@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 from kibray_ops import registry
 from kibray_ops.clock import UTC_NAMES, machine_zone
 from kibray_ops.errors import SettingsInvalid
+from kibray_ops.text import is_mail_address
 
 PREFIX = "KIBRAY_OPS_"
 MASK = "********"
@@ -65,8 +66,16 @@ def _web_address(value: str) -> str:
 
 
 def _mail_address(value: str) -> str:
-    if not re.fullmatch(r"[^@\r\n]+@[^@\s]+", value):
+    if not (value.isascii() and is_mail_address(value)):
         raise ValueError("must be an e-mail address")
+    return value
+
+
+def _sender(value: str) -> str:
+    name, bracket, address = value.rpartition("<")
+    if not value.isprintable() or "<" in name or not (value.endswith(">") if bracket else True):
+        raise ValueError("must look like office@example.com or Kibray <office@example.com>")
+    _mail_address(address.removesuffix(">"))
     return value
 
 
@@ -150,7 +159,7 @@ DECLARED: tuple[Setting, ...] = (
     Setting("EMAIL_USE_SSL", _yes_or_no, "false", "TLS from the first byte", fallback="EMAIL_USE_SSL"),
     Setting("EMAIL_HOST_USER", _text, "", "login", fallback="EMAIL_HOST_USER"),
     Setting("EMAIL_HOST_PASSWORD", _text, "", "password", fallback="EMAIL_HOST_PASSWORD", secret=True),
-    Setting("EMAIL_FROM", _mail_address, "", "sender", fallback="DEFAULT_FROM_EMAIL"),
+    Setting("EMAIL_FROM", _sender, "", "sender", fallback="DEFAULT_FROM_EMAIL"),
     Setting("EMAIL_DIR", _text, "", "directory of the file backend"),
     Setting("EMAIL_TYPES", _words, "all", "notification types that are mailed"),
     Setting("EMAIL_AUDIENCE", _one_of("all", "staff"), "all", "who gets mail"),
@@ -320,6 +329,8 @@ def load(env_file: Path | None = None, environ: Mapping[str, str] = os.environ) 
     raw["ENV_FILE"] = str(path) if from_file or named else ""
     _decide_zone(values, sources, raw, problems)
     _check_limits(values, problems)
+    if values["EMAIL_USE_TLS"] and values["EMAIL_USE_SSL"]:
+        problems.append(f"{PREFIX}EMAIL_USE_TLS and {PREFIX}EMAIL_USE_SSL exclude each other: STARTTLS, or TLS at once")
     return Settings(MappingProxyType(values), raw, sources, tuple(problems), tuple(warnings))
 
 

@@ -1,4 +1,10 @@
-"""What other people wrote, made fit to print."""
+"""What other people wrote, made fit to print, and whether it is an address."""
+
+import re
+
+MAIL_ADDRESS = re.compile(r"""[^@\s<>()\[\],;:\\"]+@[^@\s<>()\[\],;:\\"]+""")
+"""Quoted local parts and comments are nobody's."""
+LONGEST_MAIL_ADDRESS = 254
 
 JOINER = "\N{ZERO WIDTH JOINER}"
 """Makes one emoji of several."""
@@ -9,3 +15,8 @@ def printable(text: str) -> str:
     if not text.isprintable():
         text = "".join(letter if letter.isprintable() or letter == JOINER else " " for letter in text)
     return " ".join(text.split())
+
+
+def is_mail_address(text: str) -> bool:
+    """Tell whether a text is one e-mail address, and nothing else that a mail server would obey."""
+    return len(text) <= LONGEST_MAIL_ADDRESS and text.isprintable() and MAIL_ADDRESS.fullmatch(text) is not None

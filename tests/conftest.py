@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.post import Carrier, PostOffice, carrier, post_office
 from tests.sky import Sky, serving
 from tests.world import ENGINES, VERSIONS, Builder, World
 
@@ -39,6 +40,20 @@ def sky(_server: Sky) -> Sky:
     """The weather services, on loopback: no test ever asks the real ones."""
     _server.forget()
     return _server
+
+
+@pytest.fixture
+def post() -> Iterator[PostOffice]:
+    """A mail server on loopback."""
+    with post_office() as office:
+        yield office
+
+
+@pytest.fixture
+def phones() -> Iterator[Carrier]:
+    """A carrier of SMS on loopback."""
+    with carrier() as service:
+        yield service
 
 
 def _world(

@@ -262,6 +262,13 @@ def centre(name: str, latitude: float, longitude: float, state: str = "Colorado"
 def serving() -> Iterator[Sky]:
     """Serve on loopback as long as the block lasts."""
     sky = Sky()
+    with answering(sky):
+        yield sky
+
+
+@contextmanager
+def answering(service: Any) -> Iterator[None]:
+    """Let a service, which has a `url` and the method `reply`, be asked on loopback as long as the block lasts."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -277,7 +284,7 @@ def serving() -> Iterator[Sky]:
             parts = urlsplit(self.path)
             fields = {name: values[0] for name, values in parse_qs(query, keep_blank_values=True).items()}
             question = Question(self.command, parts.path, fields, dict(self.headers), self.path)
-            reply = sky.reply(question)
+            reply = service.reply(question)
             if reply.delay:
                 time.sleep(reply.delay)
             try:
@@ -306,11 +313,11 @@ def serving() -> Iterator[Sky]:
             pass
 
     server = Server(("127.0.0.1", 0), Handler)
-    sky.url = f"http://127.0.0.1:{server.server_address[1]}"
+    service.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
-        yield sky
+        yield
     finally:
         server.shutdown()
         server.server_close()

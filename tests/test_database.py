@@ -154,7 +154,10 @@ def test_init_upgrades_the_first_revision_and_keeps_what_is_there(newest: World)
     newest.office()
     newest.invoice("A", "SENT", "2025-11-01")
     assert newest.execute("update-invoice-statuses").exit_code == 0
-    later = ("kibray_ops_alert", "kibray_ops_place", "kibray_ops_forecast")
+    later = (
+        "kibray_ops_alert", "kibray_ops_place", "kibray_ops_forecast", "kibray_ops_delivery", "kibray_ops_suppression",
+        "kibray_ops_notification_archive",
+    )  # fmt: skip
     for table in later:
         newest.sql(f"DROP TABLE {table}")
     newest.sql(f"UPDATE {VERSION_TABLE} SET version_num = '0001'")
@@ -281,6 +284,8 @@ def test_a_role_with_the_printed_grants_can_do_everything_and_read_no_secret(pg_
     pg_world.manages(pg_world.user("pm", staff=False), site)
     for _ in range(3):
         pg_world.touchup(site)
+    pg_world.notify(pg_world.user(), at="2025-11-24T16:00")
+    pg_world.notify(pg_world.user(), at="2025-09-01T16:00", is_read=True)
     pg_world.sql(f'CREATE ROLE "{role}" LOGIN')
     printed = pg_world.run("db", "grants", role).stdout
     with pg_world.connect() as connection:
@@ -301,6 +306,11 @@ def test_a_role_with_the_printed_grants_can_do_everything_and_read_no_secret(pg_
             ("update-daily-plans-weather", {}),
             ("locate-project", {"project": str(site), "latitude": "39.7", "longitude": "-105"}),
             ("locate-project", {"project": str(site), "forget": True}),
+            ("send-pending-notifications", {}),
+            ("retry-deliveries", {"ids": [1]}),
+            ("cancel-deliveries", {"ids": [1]}),
+            ("cleanup-old-notifications", {"purge_after": 1}),
+            ("restore-notifications", {"everything": True}),
         ):
             report = pg_world.execute(job, at="2025-11-24T17:15", **options)
             assert report.exit_code == 0, report.error

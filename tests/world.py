@@ -186,6 +186,9 @@ class World:
             "KIBRAY_OPS_DATABASE_URL": self.url,
             "KIBRAY_OPS_TIMEZONE": ZONE,
             **NO_SERVICES,
+            "KIBRAY_OPS_EMAIL_BACKEND": "file",
+            "KIBRAY_OPS_EMAIL_DIR": str(self.directory / "mail"),
+            "KIBRAY_OPS_EMAIL_FROM": "Kibray <office@example.com>",
             **self.environment,
         }
 
@@ -311,6 +314,18 @@ class World:
         """Give a user an external manager's access to a project, which is active and wants notifications."""
         wanted = {"role": "external_pm", "is_active": True, "receive_notifications": True}
         self.add("core_clientprojectaccess", user_id=user, project_id=project, **(wanted | columns))
+
+    def notify(self, user: int, title: str = "Low stock", at: str = "2025-11-24T06:00", **columns: Any) -> int:
+        """Let the application tell a user something; `at` is wall time in the business zone."""
+        moment = datetime.fromisoformat(at).replace(tzinfo=ZoneInfo(ZONE)).astimezone(UTC)
+        values = {"notification_type": "task_alert", "message": "Have a look.", "link_url": "/inventory/"}
+        return self.add(
+            "core_notification", **({"user_id": user, "title": title, "created_at": moment} | values | columns)
+        )
+
+    def outbox(self) -> list[dict[str, Any]]:
+        """Return the deliveries, oldest first."""
+        return self.sql("SELECT * FROM kibray_ops_delivery ORDER BY id")
 
     def entry(
         self,

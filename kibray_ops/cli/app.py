@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from kibray_ops import __version__, errors, settings
-from kibray_ops.cli import config, database, demo, invoices, render, runs
+from kibray_ops.cli import config, database, demo, invoices, notifications, render, runs
 from kibray_ops.cli.jobs import JobGroup
 
 GROUPS = {
@@ -22,6 +22,10 @@ GROUPS = {
     "plans": "Daily plans.",
     "inventory": "Stock.",
     "touchups": "Touch-ups.",
+}
+SUBGROUPS = {
+    ("notifications", "outbox"): "What is sent, to whom, and what became of it.",
+    ("notifications", "archive"): "Read notifications that were moved out of the way.",
 }
 
 
@@ -56,7 +60,13 @@ _groups = {name: typer.Typer(cls=JobGroup, help=words, no_args_is_help=True) for
 for _name, _group in _groups.items():
     _group.callback()(lambda: None)
     app.add_typer(_group, name=_name)
+for (_name, _inner), _words in SUBGROUPS.items():
+    _groups[_inner] = typer.Typer(cls=JobGroup, help=_words, no_args_is_help=True)
+    _groups[_inner].callback()(lambda: None)
+    _groups[_name].add_typer(_groups[_inner], name=_inner)
 _groups["invoices"].command("aging")(invoices.aging)
+_groups["outbox"].command("list")(notifications.list_outbox)
+_groups["archive"].command("list")(notifications.list_archive)
 app.add_typer(runs.app, name="runs")
 app.add_typer(database.app, name="db")
 app.add_typer(config.app, name="config")

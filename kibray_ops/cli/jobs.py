@@ -88,7 +88,7 @@ class _Unloaded(TyperCommand):
     """A job's place in the list of commands: its module is imported only when the job is asked for."""
 
     def __init__(self, job: Job) -> None:
-        super().__init__(job.command[1], help=job.summary if job.is_built else f"{job.summary} (not built yet)")
+        super().__init__(job.command[-1], help=job.summary)
         self.job = job
 
 
@@ -108,16 +108,13 @@ class JobGroup(TyperGroup):
 def command_of(job: Job) -> TyperCommand:
     """Return a job's command, its options included."""
     single = typer.Typer(add_completion=False)
-    loose = {} if job.is_built else {"ignore_unknown_options": True, "allow_extra_args": True}
-    single.command(job.command[1], cls=JobCommand, help=_help(job), context_settings=loose)(_callback(job))
+    single.command(job.command[-1], cls=JobCommand, help=_help(job))(_callback(job))
     command = get_command(single)
     assert isinstance(command, TyperCommand)  # noqa: S101 - for the type checker; one command makes no group
     return command
 
 
 def _help(job: Job) -> str:
-    if not job.is_built:
-        return f"{job.summary}\n\nNot built yet."
     # The docstring is written for the person at the terminal, but for its last paragraph: what it raises.
     paragraphs = (inspect.getdoc(_function(job)) or job.summary).split("\n\n")
     return "\n\n".join(" ".join(text.split()) for text in paragraphs if not text.startswith("Raises"))
@@ -130,10 +127,8 @@ def _function(job: Job) -> "JobFunction":
 
 
 def _callback(job: Job) -> Callable[..., int]:
-    own: list[inspect.Parameter] = []
-    if job.is_built:
-        declared = inspect.signature(_function(job), eval_str=True).parameters.values()
-        own = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in declared if parameter.name != "run"]
+    declared = inspect.signature(_function(job), eval_str=True).parameters.values()
+    own = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in declared if parameter.name != "run"]
 
     def call(context: typer.Context, **words: Any) -> int:
         options = {p.name: words[p.name] for p in own if words[p.name] != p.default}
@@ -185,7 +180,7 @@ def _start(
         report.fail(error)
         report.finished_at = real_now()
     try:
-        if sheet is not None and report.error is None:
+        if sheet is not None and (report.error is None or report.result):
             sheet.write(getattr(render.view_of(job), "CSV_COLUMNS", {}), report.rows)
     except BrokenPipeError:
         render.abandon_stdout()

@@ -51,9 +51,13 @@ def report(job: Job, told: "Report", found: settings.Settings, output: Output, *
     if output.as_json:
         print_json(envelope(told, found))
         return
+    if told.error is None or told.result:
+        _show_outcome(job, told, output, to_stdout=to_stdout)
     if told.error is not None:
         print_error(told.error, found, run_id=told.run_id)
-        return
+
+
+def _show_outcome(job: Job, told: "Report", output: Output, *, to_stdout: bool) -> None:
     if (output.cron and told.exit_code == errors.DONE) or told.status == "skipped":
         return
     if output.quiet or to_stdout:
@@ -128,7 +132,12 @@ def _unbegun(arguments: list[str], error: errors.KibrayOpsError) -> "Report":
     now = real_now()
     words = [word for word in arguments if not word.startswith("-")]
     job = next(
-        (j.name for j in (*registry.JOBS, *registry.ACTIONS, *registry.REPORTS) if list(j.command) == words[:2]), ""
+        (
+            j.name
+            for j in (*registry.JOBS, *registry.ACTIONS, *registry.REPORTS)
+            if list(j.command) == words[: len(j.command)]
+        ),
+        "",
     )
     dry_run = bool({"--dry-run", "-n"} & set(arguments))
     trigger = Trigger.CRON if "--cron" in arguments else Trigger.MANUAL

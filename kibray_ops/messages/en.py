@@ -126,6 +126,26 @@ def late_plans(plans: Sequence[LatePlan]) -> Message:
     )
 
 
+def greeting(name: str) -> str:
+    return f"Hello {name}," if name else "Hello,"
+
+
+def news(count: int) -> str:
+    return "1 new notification" if count == 1 else f"{count:,} new notifications"
+
+
+def sender_note() -> str:
+    return "Kibray sent this automatically; replies are not read."
+
+
+def see_it() -> str:
+    return "Open in Kibray"
+
+
+def more(count: int) -> str:
+    return MORE.format(count=count)
+
+
 def lasting(span: timedelta) -> str:
     return in_words(span, (("minute", "minutes"), ("hour", "hours"), ("day", "days")))
 

@@ -129,6 +129,26 @@ def late_plans(plans: Sequence[LatePlan]) -> Message:
     )
 
 
+def greeting(name: str) -> str:
+    return f"Hola, {name}:" if name else "Hola:"
+
+
+def news(count: int) -> str:
+    return "1 aviso nuevo" if count == 1 else f"{count:,} avisos nuevos"
+
+
+def sender_note() -> str:
+    return "Kibray envía este mensaje automáticamente; nadie lee las respuestas."
+
+
+def see_it() -> str:
+    return "Abrir en Kibray"
+
+
+def more(count: int) -> str:
+    return MORE.format(count=count)
+
+
 def lasting(span: timedelta) -> str:
     return in_words(span, (("minuto", "minutos"), ("hora", "horas"), ("día", "días")))
 

@@ -4,12 +4,12 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from sqlalchemy import Column, Identity, Index, Integer, MetaData, Text, text
+from sqlalchemy import Column, Identity, Index, Integer, MetaData, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from kibray_ops.models.types import Amount, BigKey, Document, Moment
 
-KNOWN_REVISIONS = ("0001", "0002", "0003")
+KNOWN_REVISIONS = ("0001", "0002", "0003", "0004")
 HEAD = KNOWN_REVISIONS[-1]
 """The revision that this version of the program works with."""
 VERSION_TABLE = "kibray_ops_alembic_version"
@@ -18,6 +18,11 @@ RUNNING, SUCCEEDED, PARTIAL = "running", "succeeded", "partial"
 FAILED, TIMED_OUT, INTERRUPTED, SKIPPED = "failed", "timed_out", "interrupted", "skipped"
 CLAIMING = (RUNNING, SUCCEEDED, PARTIAL)
 """A run in one of these states holds its slot."""
+
+
+PENDING, SENDING, SENT, UNKNOWN = "pending", "sending", "sent", "unknown"
+EXPIRED, SUPPRESSED, CANCELLED = "expired", "suppressed", "cancelled"
+"""States of a delivery, beside FAILED; `unknown` may have arrived."""
 
 
 class Operations(SQLModel):
@@ -131,3 +136,73 @@ class ForecastRecord(Operations, table=True):
     longitude: Decimal = Field(sa_column=Column(Amount(8, 5), primary_key=True))
     answer: dict[str, Any] = Field(sa_column=Column(Document, nullable=False))
     fetched_at: datetime = Field(sa_column=Column(Moment, nullable=False))
+
+
+class Delivery(Operations, table=True):
+    """The outbox: what became of one notification on one channel, `email` or `sms`.
+
+    A claim freezes which deliveries are one message (their batch) and the message's id; another try sends just that.
+    A row may go only when its notification is gone: without it, the notification would be queued anew.
+    """
+
+    __tablename__ = "kibray_ops_delivery"
+    __table_args__ = (
+        # Queueing: whether a notification is in the outbox already.
+        UniqueConstraint("notification_id", "channel", name="kibray_ops_delivery_notification"),
+        # Sending: what waits, and what a run that died was about to send.
+        Index(
+            "kibray_ops_delivery_open",
+            "status",
+            postgresql_where=text("status IN ('pending', 'sending')"),
+            sqlite_where=text("status IN ('pending', 'sending')"),
+        ),
+        # `outbox retry` and `outbox cancel`: the deliveries that share a message.
+        Index("kibray_ops_delivery_batch", "batch"),
+    )
+
+    id: int | None = Field(default=None, sa_column=Column(BigKey, Identity(), primary_key=True))
+    notification_id: int = Field(sa_column=Column(BigKey, nullable=False))
+    channel: str = Field(max_length=10)
+    user_id: int = Field(sa_column=Column(BigKey, nullable=False))
+    status: str = Field(max_length=20)
+    attempts: int
+    queued_at: datetime = Field(sa_column=Column(Moment, nullable=False))
+    next_attempt_at: datetime = Field(sa_column=Column(Moment, nullable=False))
+    expires_at: datetime = Field(sa_column=Column(Moment, nullable=False))
+    batch: str | None = Field(default=None, max_length=40)
+    message_id: str | None = Field(default=None, max_length=320)
+    address: str | None = Field(default=None, max_length=320)
+    """Where it was sent last."""
+    provider_id: str | None = Field(default=None, max_length=255)
+    """What the server that took it calls it."""
+    last_error: str | None = Field(default=None, sa_column=Column(Text))
+    ended_at: datetime | None = Field(default=None, sa_column=Column(Moment))
+    run_id: int = Field(sa_column=Column(BigKey, nullable=False))
+
+
+class Suppression(Operations, table=True):
+    """An address that wants nothing more on a channel, such as a number that answered STOP."""
+
+    __tablename__ = "kibray_ops_suppression"
+
+    channel: str = Field(primary_key=True, max_length=10)
+    address: str = Field(primary_key=True, max_length=320)
+    reason: str = Field(sa_column=Column(Text, nullable=False))
+    suppressed_at: datetime = Field(sa_column=Column(Moment, nullable=False))
+
+
+class ArchivedNotification(Operations, table=True):
+    """A notification that was moved out of the application's way, with every column that it had.
+
+    A restored one stays here as a mark that keeps it from being archived again.
+    """
+
+    __tablename__ = "kibray_ops_notification_archive"
+
+    id: int = Field(sa_column=Column(BigKey, primary_key=True, autoincrement=False))
+    user_id: int = Field(sa_column=Column(BigKey, nullable=False))
+    created_at: datetime = Field(sa_column=Column(Moment, nullable=False))
+    content: dict[str, Any] = Field(sa_column=Column(Document, nullable=False))
+    archived_at: datetime = Field(sa_column=Column(Moment, nullable=False))
+    restored_at: datetime | None = Field(default=None, sa_column=Column(Moment))
+    run_id: int = Field(sa_column=Column(BigKey, nullable=False))

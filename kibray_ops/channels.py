@@ -1,0 +1,73 @@
+"""Which channels are on, and the transport of each, as the settings say."""
+
+from pathlib import Path
+
+from kibray_ops.delivery import EMAIL, SMS, Transport
+from kibray_ops.errors import ConfigurationError
+from kibray_ops.job import WARNING, Problem, Run
+from kibray_ops.settings import PREFIX, Settings
+
+SMS_NEEDS = ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_FROM", "TWILIO_BASE_URL", "SMS_TYPES")
+
+
+def require_email(settings: Settings) -> None:
+    """Raise ConfigurationError unless e-mail can be sent: nobody is to believe that it was."""
+    place = "EMAIL_HOST" if settings["EMAIL_BACKEND"] == "smtp" else "EMAIL_DIR"
+    if missing := [f"{PREFIX}{name}" for name in (place, "EMAIL_FROM") if not settings[name]]:
+        raise ConfigurationError(
+            f"E-mail is not set up: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set.",
+            hint=f"Nothing was sent. {PREFIX}EMAIL_BACKEND=file writes .eml files to {PREFIX}EMAIL_DIR, for a trial.",
+        )
+
+
+def is_sms_on(settings: Settings) -> bool:
+    """Tell whether SMS are sent: everything is set, and not all messages go to one e-mail address."""
+    return all(settings[name] for name in SMS_NEEDS) and not settings["EMAIL_REDIRECT_TO"]
+
+
+def warnings(settings: Settings) -> list[Problem]:
+    """Return what is odd about the settings of the channels."""
+    found: list[tuple[str, str]] = []
+    if not settings["SITE_URL"]:
+        found.append(("SITE_URL", f"{PREFIX}SITE_URL is not set, so the messages have no links"))
+    is_plain = not (settings["EMAIL_USE_TLS"] or settings["EMAIL_USE_SSL"])
+    if settings["EMAIL_BACKEND"] == "smtp" and settings["EMAIL_HOST_PASSWORD"] and is_plain:
+        found.append(("EMAIL_USE_TLS", f"without {PREFIX}EMAIL_USE_TLS or _USE_SSL the password goes out unencrypted"))
+    missing = [f"{PREFIX}{name}" for name in SMS_NEEDS if not settings[name]]
+    if 0 < len(missing) < len(SMS_NEEDS) - 1:  # the base URL has a default
+        found.append(("SMS", f"no SMS are sent: {', '.join(missing)} not set"))
+    return [Problem(WARNING, "settings", subject, words) for subject, words in found]
+
+
+def transports(run: Run) -> dict[str, Transport]:
+    """Return the transport of each channel that is on; no transaction may be open."""
+    found: dict[str, Transport] = {EMAIL: _email(run)}
+    if is_sms_on(run.settings):
+        from kibray_ops.delivery.twilio import Twilio
+
+        base_url, account, token, sender = (
+            run.settings[name] for name in ("TWILIO_BASE_URL", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_FROM")
+        )
+        found[SMS] = Twilio(run.web(), base_url, account, token, sender)
+    return found
+
+
+def _email(run: Run) -> Transport:
+    from kibray_ops.delivery.file import Files
+    from kibray_ops.delivery.mime import mailbox
+    from kibray_ops.delivery.smtp import SMTP
+
+    settings, sender = run.settings, mailbox(run.settings["EMAIL_FROM"])
+
+    if settings["EMAIL_BACKEND"] == "file":
+        return Files(Path(settings["EMAIL_DIR"]).absolute(), sender, run.local_now)
+    return SMTP(
+        settings["EMAIL_HOST"],
+        settings["EMAIL_PORT"],
+        sender,
+        run.local_now,
+        user=settings["EMAIL_HOST_USER"] or "",
+        password=settings["EMAIL_HOST_PASSWORD"] or "",
+        use_tls=settings["EMAIL_USE_TLS"],
+        use_ssl=settings["EMAIL_USE_SSL"],
+    )

@@ -1,0 +1,252 @@
+"""kibray-ops notifications send: queued notifications, by e-mail and SMS."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from kibray_ops import channels, outbox
+from kibray_ops.delivery import (
+    EMAIL,
+    SMS,
+    Deferred,
+    DeliveryError,
+    Faltering,
+    Message,
+    Refused,
+    Transport,
+    Uncertain,
+    Unreachable,
+    Unwanted,
+)
+from kibray_ops.delivery.phone import segments
+from kibray_ops.errors import ConfigurationError, KibrayOpsError, TimeLimitReached
+from kibray_ops.job import Outcome, Problem, Run, failures, warnings
+from kibray_ops.messages import letter
+from kibray_ops.models.operations import CANCELLED, EXPIRED, FAILED, PENDING, SENT, SUPPRESSED, UNKNOWN
+from kibray_ops.outbox import Batch, Fate, Item, Person, Plan
+
+PATIENCE = 3
+"""Messages in a row that a service leaves without a clear answer, before the others wait for the next run."""
+NOT_DELIVERED = (FAILED, UNKNOWN, EXPIRED)
+NOBODY = "a user who is gone"
+NOUNS = {EMAIL: "e-mail", SMS: "SMS"}
+
+
+def send(run: Run) -> Outcome:
+    """Deliver queued notifications by e-mail and SMS.
+
+    Unread notifications of after the baseline go to active users who want them, several in one message. What is
+    refused for now is tried again after 5 minutes, 30 minutes, 2, 6 and 24 hours; what could not be sent within 72
+    hours is given up and named. A message that may have arrived is never sent again by itself: `notifications outbox`
+    lists and retries.
+
+    Raises ConfigurationError without mail settings, and when the mail server refuses the login.
+    """
+    channels.require_email(run.settings)
+    planned = outbox.plan(run)
+    office = _Office(run, planned)
+    if not run.dry_run:
+        run.commit_item()
+        office.work()
+    return office.outcome()
+
+
+@dataclass
+class _Office:
+    """What is sent in one run, and what became of it."""
+
+    run: Run
+    plan: Plan
+    fates: dict[str, Fate] = field(default_factory=dict)
+    """What became of a batch that is due, by its key."""
+    closed: dict[str, str] = field(default_factory=dict)
+    """Channels that take no more in this run, and why."""
+    in_doubt: Counter[str] = field(default_factory=Counter)
+    """Messages in a row that were left without a clear answer."""
+    stopped: KibrayOpsError | None = None
+
+    def work(self) -> None:
+        transports = channels.transports(self.run)
+        try:
+            # Before anything is written: a wrong password changes nothing.
+            for channel in dict.fromkeys(batch.channel for batch in self.plan.due):
+                self._open(channel, transports[channel])
+            self.plan = outbox.enqueue(self.run, self.plan)
+            self._send_all(transports)
+            with suppress(TimeLimitReached):  # everything is done, or stopped already
+                self.run.commit_item()
+        finally:
+            for transport in transports.values():
+                transport.close()
+
+    def _open(self, channel: str, transport: Transport) -> None:
+        try:
+            transport.open()
+        except Unreachable as error:
+            self.closed[channel] = self._said(error)
+
+    def _send_all(self, transports: dict[str, Transport]) -> None:
+        """Send message by message: each is claimed and committed before, and marked and committed after.
+
+        The mark of one and the claim of the next are one commit.
+        """
+        run, due = self.run, self.plan.due
+        for number, batch in enumerate(due):
+            run.progress("Sending messages", number, len(due))
+            if batch.channel in self.closed:
+                continue
+            claimed = outbox.claim(run, batch)
+            if claimed is None:
+                self.fates[batch.key] = Fate(CANCELLED, "it was cancelled meanwhile")
+                continue
+            try:
+                run.commit_item()
+                self._send(claimed, transports[batch.channel])
+            except (TimeLimitReached, ConfigurationError) as error:
+                outbox.release(run, claimed)
+                self.stopped = error
+                return
+        run.progress("Sending messages", len(due), len(due))
+
+    def _send(self, batch: Batch, transport: Transport) -> None:
+        run, channel = self.run, batch.channel
+        try:
+            provider_id = transport.send(self._message(batch))
+        except DeliveryError as error:
+            fate = self._failed(batch, error)
+        else:
+            outbox.mark_sent(run, batch, provider_id)
+            fate = Fate(SENT, "")
+            self.in_doubt[channel] = 0
+        self.fates[batch.key] = fate
+
+    def _failed(self, batch: Batch, error: DeliveryError) -> Fate:
+        run, said = self.run, self._said(error)
+        if isinstance(error, Unreachable):
+            outbox.release(run, batch)
+            self.closed[batch.channel] = said
+            return Fate(PENDING, said)
+        self.in_doubt[batch.channel] += isinstance(error, Faltering | Uncertain)
+        if self.in_doubt[batch.channel] >= PATIENCE:
+            self.closed[batch.channel] = f"{PATIENCE} messages in a row got no clear answer, the last: {said}"
+        if isinstance(error, Deferred):
+            again = run.clock.local(outbox.put_off(run, batch, said))
+            return Fate(PENDING, f"{said}; it is tried again from {again:%Y-%m-%d %H:%M} on", is_odd=True)
+        status = UNKNOWN if isinstance(error, Uncertain) else SUPPRESSED if isinstance(error, Unwanted) else FAILED
+        outbox.mark_ended(run, batch, status, said)
+        if isinstance(error, Unwanted):
+            outbox.suppress(run, batch.channel, batch.address, said)
+        if isinstance(error, Refused):
+            self.in_doubt[batch.channel] = 0
+        return Fate(status, said, is_odd=True)
+
+    def _said(self, error: Exception) -> str:
+        return self.run.settings.redact(str(error))
+
+    # ---- what is written
+
+    def _message(self, batch: Batch) -> Message:
+        run, person = self.run, batch.person
+        site = run.settings["SITE_URL"] or ""
+        if batch.channel == SMS:
+            return Message(batch.address, batch.key, letter.sms(person.texts, batch.notices, site))
+        written = letter.letter(person.texts, person.first_name, batch.notices, site)
+        subject = written.subject
+        if run.settings["EMAIL_REDIRECT_TO"]:
+            subject = f"[{person.email}] {subject}"
+        return Message(batch.address, batch.message_id, written.text, subject, written.html)
+
+    # ---- what is told
+
+    def outcome(self) -> Outcome:
+        run = self.run
+        due = [(batch, self._fate(batch)) for batch in self.plan.due]
+        ends = Counter(fate.status for _, fate in self.plan.ended)
+        for batch, fate in due:
+            ends[fate.status] += len(batch.items)
+        rows = [*(self._row(batch, fate) for batch, fate in due), *self._others()]
+        return Outcome(
+            result={
+                "sent": ends[SENT],
+                "errors": sum(ends[status] for status in NOT_DELIVERED),
+                "messages": sum(fate.status == SENT for _, fate in due),
+                "waiting": ends[PENDING] + len(self.plan.waiting),
+                **{status: ends[status] for status in (FAILED, UNKNOWN, EXPIRED, SUPPRESSED, CANCELLED)},
+            },
+            rows=rows,
+            problems=[*self._closings(), *_problems(rows), *channels.warnings(run.settings)],
+            stopped=self.stopped,
+        )
+
+    def _fate(self, batch: Batch) -> Fate:
+        if self.run.dry_run:
+            return Fate(SENT, "")
+        reason = self.closed.get(batch.channel) or (self.stopped.message if self.stopped else "")
+        return self.fates.get(batch.key) or Fate(PENDING, reason)
+
+    def _row(self, batch: Batch, fate: Fate) -> dict[str, Any]:
+        return {
+            **_recipient(batch.channel, batch.person, batch.address),
+            "notifications": len(batch.items),
+            "subject": letter.subject(batch.person.texts, batch.notices),
+            "segments": segments(self._message(batch).text) if batch.channel == SMS else None,
+            "status": fate.status,
+            "reason": fate.reason or None,
+            "deliveries": [item.id for item in batch.items if item.id is not None],
+            "is_odd": fate.is_odd,
+        }
+
+    def _others(self) -> Iterable[dict[str, Any]]:
+        """Yield a row for those deliveries of a person that ended, or wait, for the same reason without a message."""
+        groups: dict[tuple[str, int, Fate], list[Item]] = {}
+        for item, fate in (*self.plan.ended, *self.plan.waiting):
+            groups.setdefault((item.channel, item.user_id, fate), []).append(item)
+        for (channel, user_id, fate), items in groups.items():
+            yield {
+                **_recipient(channel, self.plan.people.get(user_id), ""),
+                "notifications": len(items),
+                "subject": items[0].notice.title,
+                "segments": None,
+                "status": fate.status,
+                "reason": fate.reason,
+                "deliveries": [item.id for item in items if item.id is not None],
+                "is_odd": fate.is_odd,
+            }
+
+    def _closings(self) -> list[Problem]:
+        held = Counter(batch.channel for batch in self.plan.due if self._fate(batch).status == PENDING)
+        odd = [
+            (NOUNS[channel], f"{why}; {held[channel]:,} {'message waits' if held[channel] == 1 else 'messages wait'}")
+            for channel, why in self.closed.items()
+        ]
+        return failures("channel_closed", odd, "channels")
+
+
+def _recipient(channel: str, person: Person | None, address: str) -> dict[str, Any]:
+    return {
+        "channel": channel,
+        "user_id": person and person.id,
+        "recipient": person.name if person else NOBODY,
+        "address": address or None,
+    }
+
+
+def _problems(rows: Sequence[dict[str, Any]]) -> list[Problem]:
+    """Return a failure for what was not delivered, and a warning for what waits or was suppressed for an odd reason."""
+    failed = [(row["recipient"], _words(row)) for row in rows if row["status"] in NOT_DELIVERED]
+    odd = [(row["recipient"], _words(row)) for row in rows if row["is_odd"] and row["status"] in (PENDING, SUPPRESSED)]
+    for row in rows:
+        del row["is_odd"]
+    return [
+        *failures("not_delivered", failed, "messages that were not delivered"),
+        *warnings("put_off", odd, "messages that wait or are not wanted"),
+    ]
+
+
+def _words(row: dict[str, Any]) -> str:
+    count, noun = row["notifications"], NOUNS[row["channel"]]
+    what = f"{noun} with {count:,} notifications" if count > 1 else f"{noun} {row['subject']!r}"
+    ids = " ".join(map(str, row["deliveries"][:5])) + (" …" if len(row["deliveries"]) > 5 else "")
+    return f"{row['reason']} ({what}{f', outbox {ids}' if ids else ''})"

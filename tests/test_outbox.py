@@ -1,0 +1,538 @@
+"""kibray-ops notifications send and outbox: who gets what, once, and what becomes of the rest."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from kibray_ops.report import Report
+from tests.post import HANG_UP, PASSWORD, PostOffice
+from tests.world import ZONE, World, done
+
+SEND = "send-pending-notifications"
+NOW = "2025-11-24T07:00"
+
+
+def statuses(world: World) -> list[str]:
+    return [row["status"] for row in world.outbox()]
+
+
+def reasons(report: Report) -> list[str]:
+    return [f"{problem.severity} {problem.subject}: {problem.message}" for problem in report.problems]
+
+
+def send(world: World, post: PostOffice, code: int = 0, *, at: str = NOW, **environment: str) -> Report:
+    world.environment |= {"KIBRAY_OPS_SITE_URL": "https://kibray.example.com", **post.environment, **environment}
+    return done(world.execute(SEND, at=at), code)
+
+
+def sent_by(report: Report) -> tuple[int, int]:
+    return report.result["sent"], report.result["errors"]
+
+
+# ---- who gets what
+
+
+def test_an_unread_notification_is_mailed_once(world: World, post: PostOffice) -> None:
+    ana = world.user("ana")
+    world.sql("UPDATE auth_user SET first_name = 'Ana', last_name = 'Ruiz'")
+    key = world.notify(ana, "5 items are low in stock", message="Caulk: 3 of 10\nTape: 0 of 4")
+    report = send(world, post)
+    assert sent_by(report) == (1, 0)
+    assert report.problems == []
+    (mail,) = post.taken
+    assert (mail.sender, mail.recipient) == ("office@example.com", "ana@example.com")
+    assert mail.content["Subject"] == "5 items are low in stock"
+    assert mail.content["From"] == "Kibray <office@example.com>"
+    assert mail.content["Auto-Submitted"] == "auto-generated"
+    assert mail.content["Date"] == "Mon, 24 Nov 2025 07:00:00 -0700"
+    for part in (mail.text, mail.html):
+        assert "Hello Ana," in part
+        assert "Caulk: 3 of 10" in part
+        assert "https://kibray.example.com/inventory/" in part
+    (delivery,) = world.outbox()
+    assert (delivery["notification_id"], delivery["channel"], delivery["user_id"]) == (key, "email", ana)
+    assert (delivery["status"], delivery["attempts"], delivery["address"]) == ("sent", 1, "ana@example.com")
+    assert delivery["message_id"] == mail.content["Message-ID"]
+    assert delivery["provider_id"] == "2.0.0 Ok: queued as 4F2A"
+    assert sent_by(send(world, post)) == (0, 0)
+    assert len(post.taken) == 1
+
+
+def test_several_for_one_are_one_message_in_their_language(world: World, post: PostOffice) -> None:
+    ana, bob = world.user("ana"), world.user("bob")
+    world.add("core_profile", user_id=ana, language="es", role="admin")
+    for number in range(3):
+        world.notify(ana, f"Aviso {number}", at=f"2025-11-24T05:0{3 - number}")
+    world.notify(bob)
+    report = send(world, post)
+    assert (report.result["sent"], report.result["messages"], post.connections) == (4, 2, 1)
+    (mail,) = post.to("ana@example.com")
+    assert mail.content["Subject"] == "3 avisos nuevos: Aviso 2"
+    positions = [mail.text.index(f"Aviso {number}\n") for number in (2, 1, 0)]
+    assert positions == sorted(positions)
+    assert len({row["batch"] for row in world.outbox() if row["user_id"] == ana}) == 1
+    assert len({row["batch"] for row in world.outbox()}) == 2
+
+
+def test_only_what_is_unread_after_the_baseline_and_not_of_the_future(world: World, post: PostOffice) -> None:
+    world.sql("UPDATE kibray_ops_state SET value = '2025-11-24T12:00:00+00:00' WHERE key = 'baseline'")
+    ana = world.user("ana")
+    before = world.notify(ana, "before", at="2025-11-24T04:59")
+    at_it = world.notify(ana, "at it", at="2025-11-24T05:00")
+    world.notify(ana, "read", is_read=True)
+    now = world.notify(ana, "now", at="2025-11-24T07:00")
+    later = world.notify(ana, "later", at="2025-11-24T07:01")
+    assert send(world, post).result["sent"] == 2
+    assert [row["notification_id"] for row in world.outbox()] == [at_it, now]
+    assert send(world, post, at="2025-11-24T08:00").result["sent"] == 1
+    assert [row["notification_id"] for row in world.outbox()] == [at_it, now, later]
+    assert before not in {row["notification_id"] for row in world.outbox()}
+
+
+def test_types_and_audience_of_the_settings(world: World, post: PostOffice) -> None:
+    admin, worker, boss = world.user("admin"), world.user("worker", staff=False), world.user("boss", staff=False)
+    world.sql("UPDATE auth_user SET is_superuser = ? WHERE id = ?", True, boss)
+    for user in (admin, worker, boss):
+        for kind in ("alert", "task_alert", "chat"):
+            world.notify(user, kind, notification_type=kind)
+    chosen = {"KIBRAY_OPS_EMAIL_TYPES": "alert, task_alert", "KIBRAY_OPS_EMAIL_AUDIENCE": "staff"}
+    assert send(world, post, **chosen).result["sent"] == 4
+    assert sorted(post.recipients) == ["admin@example.com", "boss@example.com"]
+    assert "chat" not in "".join(mail.text for mail in post.taken)
+    everything = {"KIBRAY_OPS_EMAIL_TYPES": "all", "KIBRAY_OPS_EMAIL_AUDIENCE": "all"}
+    assert send(world, post, **everything).result["sent"] == 5
+
+
+def test_who_wants_none_or_cannot_get_any_is_suppressed_and_told_why(world: World, post: PostOffice) -> None:
+    for name, address in (("inactive", "i@example.com"), ("none", ""), ("odd", "odd one@example.com"), ("ana", "")):
+        world.user(name, active=name != "inactive")
+        world.sql("UPDATE auth_user SET email = ? WHERE username = ?", address or f"{name}@example.com", name)
+    world.sql("UPDATE auth_user SET email = '' WHERE username = 'none'")
+    users = {row["username"]: row["id"] for row in world.rows("auth_user")}
+    if world.version != "2025-11":
+        world.add("core_notificationpreference", user_id=world.user("mute"), email_enabled=False)
+        world.add("core_notificationpreference", user_id=users["ana"], email_enabled=True)
+        users["mute"] = world.user("mute")
+    for user in users.values():
+        world.notify(user)
+    report = send(world, post)
+    assert post.recipients == ["ana@example.com"]
+    found = {row["user_id"]: (row["status"], row["last_error"]) for row in world.outbox()}
+    assert found[users["inactive"]] == ("suppressed", "is no active user")
+    assert found[users["none"]] == ("suppressed", "has no e-mail address")
+    assert found[users["odd"]] == ("suppressed", "has 'odd one@example.com' for an e-mail address")
+    if "mute" in users:
+        assert found[users["mute"]] == ("suppressed", "wants no e-mail")
+    assert [problem.subject for problem in report.problems] == ["none", "odd"]
+    assert {problem.severity for problem in report.problems} == {"warning"}
+    world.sql("UPDATE auth_user SET is_active = ?, email = 'x@example.com'", True)
+    assert send(world, post).result["sent"] == 0  # it was decided then
+
+
+def test_what_was_decided_before_it_was_sent_is_looked_at_again(world: World, post: PostOffice) -> None:
+    """A message waits for its next try; meanwhile the world changes."""
+    read, gone, left, old, stays = (world.user(name) for name in ("read", "gone", "left", "old", "stays"))
+    keys = {user: world.notify(user, at="2025-11-22T06:00") for user in (read, gone, left, old, stays)}
+    for name in ("read", "gone", "left", "old", "stays"):
+        post.recipient_faults[f"{name}@example.com"] = ["451 4.7.1 Try again later"]
+    assert send(world, post).result["waiting"] == 5
+    world.sql("UPDATE core_notification SET is_read = ? WHERE id = ?", True, keys[read])
+    world.sql("DELETE FROM core_notification WHERE id = ?", keys[gone])
+    world.sql("UPDATE auth_user SET is_active = ? WHERE id = ?", False, left)
+    world.sql(
+        "UPDATE kibray_ops_delivery SET expires_at = ? WHERE user_id = ?", datetime(2025, 11, 24, 14, tzinfo=UTC), old
+    )
+    report = send(world, post, 3, at="2025-11-24T08:00")
+    found = {row["user_id"]: (row["status"], row["last_error"]) for row in world.outbox()}
+    assert found == {
+        read: ("cancelled", "it was read in Kibray"),
+        gone: ("cancelled", "its notification is gone"),
+        left: ("suppressed", "is no active user"),
+        old: ("expired", "it could not be sent within 72 hours"),
+        stays: ("sent", None),
+    }
+    assert post.recipients == ["stays@example.com"]
+    assert [problem.subject for problem in report.problems if problem.severity == "failure"] == ["old"]
+
+
+def test_everything_goes_to_one_address_for_a_staging_copy(world: World, post: PostOffice) -> None:
+    for name in ("ana", "bob"):
+        world.notify(world.user(name), "Low stock")
+    send(world, post, KIBRAY_OPS_EMAIL_REDIRECT_TO="test@example.com")
+    assert post.recipients == ["test@example.com"] * 2
+    assert [mail.content["To"] for mail in post.taken] == ["test@example.com"] * 2
+    subjects = sorted(str(mail.content["Subject"]) for mail in post.taken)
+    assert subjects == ["[ana@example.com] Low stock", "[bob@example.com] Low stock"]
+    assert {row["address"] for row in world.outbox()} == {"test@example.com"}
+
+
+@pytest.mark.parametrize(
+    "title", ["Paid\r\nBcc: thief@example.com", "Paid\nX-Evil: 1\n\nbody", "Paid\x0bBcc: a@b.c", "Paid\u2028Bcc: a@b.c"]
+)
+def test_a_title_cannot_become_a_header(newest: World, post: PostOffice, title: str) -> None:
+    newest.notify(newest.user("ana"), title, message=f"{title}\r\n.\r\nMAIL FROM:<x@y.z>")
+    send(newest, post)
+    (mail,) = post.taken
+    assert mail.recipient == "ana@example.com"
+    assert mail.content["Bcc"] is None
+    assert mail.content["X-Evil"] is None
+    assert str(mail.content["Subject"]).startswith("Paid ")
+    assert "MAIL FROM:<x@y.z>" in mail.text
+
+
+def test_lines_that_begin_with_a_dot_arrive_as_they_are(newest: World, post: PostOffice) -> None:
+    newest.notify(newest.user("ana"), "Dots", message=".\n..\n.hidden\nend")
+    send(newest, post)
+    assert "\n.\n..\n.hidden\nend\n" in post.taken[0].text
+
+
+def test_a_dry_run_shows_the_same_and_touches_neither_database_nor_server(world: World, post: PostOffice) -> None:
+    for name in ("ana", "bob"):
+        for number in range(2):
+            world.notify(world.user(name), f"Notice {number}")
+    world.notify(world.user("old"), at="2025-11-20T06:00")
+    world.environment |= post.environment
+    before = world.dump()
+    dry = world.execute(SEND, at=NOW, dry_run=True)
+    assert (dry.exit_code, world.dump(), post.connections) == (3, before, 0)
+    real = send(world, post, 3, KIBRAY_OPS_SITE_URL="")
+    assert dry.result == real.result
+
+    def told(report: Report) -> list[dict[str, object]]:
+        return [{name: value for name, value in row.items() if name != "deliveries"} for row in report.rows]
+
+    assert told(dry) == told(real)
+
+
+def test_a_dry_run_before_db_init_has_nothing_to_send(bare: World) -> None:
+    bare.notify(bare.user("ana"))
+    report = done(bare.execute(SEND, at=NOW, dry_run=True))
+    assert (report.rows, report.result["sent"]) == ([], 0)
+
+
+def test_without_mail_settings_nothing_is_done(world: World) -> None:
+    world.notify(world.user("ana"))
+    before = world.dump(own=False)
+    for settings, missing in (
+        ({"KIBRAY_OPS_EMAIL_BACKEND": "smtp"}, "EMAIL_HOST"),
+        ({"KIBRAY_OPS_EMAIL_BACKEND": "file", "KIBRAY_OPS_EMAIL_DIR": ""}, "EMAIL_DIR"),
+        ({"KIBRAY_OPS_EMAIL_FROM": ""}, "EMAIL_FROM"),
+    ):
+        world.environment = settings
+        for dry_run in (True, False):
+            report = world.execute(SEND, at=NOW, dry_run=dry_run)
+            assert (report.exit_code, missing in str(report.error)) == (78, True)
+    assert (world.outbox(), world.dump(own=False)) == ([], before)
+
+
+# ---- temporary and permanent
+
+
+def test_a_temporary_refusal_is_tried_again_with_growing_delays_as_the_same_message(
+    world: World, post: PostOffice
+) -> None:
+    ana = world.user("ana")
+    first = [world.notify(ana, f"First {number}", at="2025-11-24T06:00") for number in range(2)]
+    post.recipient_faults["ana@example.com"] = ["450 4.2.0 Greylisted"] * 7
+    moment = datetime(2025, 11, 24, 7, tzinfo=ZoneInfo(ZONE))
+    waits = []
+    for attempt in range(1, 8):
+        report = send(world, post, at=moment.isoformat())
+        rows = [row for row in world.rows("kibray_ops_delivery") if row["notification_id"] in first]
+        assert {row["status"] for row in rows} == {"pending"}
+        assert {row["attempts"] for row in rows} == {attempt}
+        assert any("450 4.2.0 Greylisted" in words for words in reasons(report))
+        assert {problem.severity for problem in report.problems} == {"warning"}
+        again = rows[0]["next_attempt_at"]
+        if isinstance(again, str):
+            again = datetime.fromisoformat(again).replace(tzinfo=UTC)
+        waits.append(again - moment)
+        world.sql("UPDATE kibray_ops_delivery SET expires_at = ?", datetime(2025, 12, 20, tzinfo=UTC))
+        early = (moment + waits[-1] - timedelta(seconds=1)).isoformat()
+        assert send(world, post, at=early).result["messages"] == 0
+        moment += waits[-1]
+    minutes = [wait.total_seconds() / 60 for wait in waits]
+    assert minutes == [5, 30, 120, 360, 1440, 1440, 1440]
+    batch = world.outbox()[0]["message_id"]
+    world.notify(ana, "Second", at=moment.isoformat())
+    send(world, post, at=moment.isoformat())
+    retried, new = post.to("ana@example.com")
+    assert retried.content["Message-ID"] == batch
+    assert "2 new notifications" in retried.text
+    assert "Second" not in retried.text
+    assert new.content["Subject"] == "Second"
+    assert set(statuses(world)) == {"sent"}
+
+
+def test_one_bad_address_stops_nobody(world: World, post: PostOffice) -> None:
+    for name in ("ana", "bad", "full", "spam", "zoe"):
+        world.notify(world.user(name))
+    post.recipient_faults["bad@example.com"] = ["550 5.1.1 No such user here"]
+    post.data_faults["full@example.com"] = ["452 4.2.2 Mailbox full"]
+    post.data_faults["spam@example.com"] = ["554 5.7.1 Looks like spam"]
+    report = send(world, post, 3)
+    assert post.recipients == ["ana@example.com", "zoe@example.com"]
+    assert statuses(world) == ["sent", "failed", "pending", "failed", "sent"]
+    assert (report.result["sent"], report.result["errors"], report.result["waiting"]) == (2, 2, 1)
+    assert post.connections == 1
+    told = "\n".join(reasons(report))
+    assert "failure bad: the mail server 127.0.0.1" in told
+    assert "550 5.1.1 No such user here" in told
+    assert "failure spam:" in told
+    assert "warning full:" in told
+    assert report.status == "partial"
+    assert sent_by(send(world, post, at="2025-11-24T08:00")) == (1, 0)  # the full one; failed ones stay failed
+    assert sent_by(send(world, post, at="2025-11-24T09:00")) == (0, 0)
+
+
+def test_what_could_not_be_sent_in_72_hours_is_given_up_and_named_once(world: World, post: PostOffice) -> None:
+    ana = world.user("ana")
+    old = world.notify(ana, "Old", at="2025-11-21T07:00")
+    young = world.notify(ana, "Young", at="2025-11-21T07:01")
+    report = send(world, post, 3)
+    assert (report.result["expired"], report.result["errors"], report.result["sent"]) == (1, 1, 1)
+    found = {row["notification_id"]: row["status"] for row in world.outbox()}
+    assert found == {old: "expired", young: "sent"}
+    assert "72 hours" in reasons(report)[0]
+    assert sent_by(send(world, post)) == (0, 0)
+
+
+def test_a_server_that_is_not_there_leaves_everything_waiting(world: World, post: PostOffice) -> None:
+    for name in ("ana", "bob"):
+        world.notify(world.user(name))
+    down = {"KIBRAY_OPS_EMAIL_PORT": "9"}
+    report = send(world, post, 3, **down)
+    assert (report.result["sent"], report.result["waiting"], statuses(world)) == (0, 2, ["pending"] * 2)
+    assert {row["attempts"] for row in world.outbox()} == {0}
+    assert [problem.subject for problem in report.problems] == ["e-mail"]
+    assert "cannot be reached: Connection refused; 2 messages wait" in reasons(report)[0]
+    assert send(world, post, at="2025-11-24T08:00", KIBRAY_OPS_EMAIL_PORT=str(post.port)).result["sent"] == 2
+
+
+def test_a_server_that_closes_after_some_messages_is_called_again(world: World, post: PostOffice) -> None:
+    for number in range(7):
+        world.notify(world.user(f"u{number}"))
+    post.hang_up_after = 3
+    assert send(world, post).result["sent"] == 7
+    assert (len(set(post.recipients)), len(post.taken), post.connections) == (7, 7, 3)
+
+
+# ---- the fate that nobody knows
+
+
+def test_silence_after_the_message_is_unknown_and_never_sent_again_by_itself(world: World, post: PostOffice) -> None:
+    for name in ("ana", "bob", "zoe"):
+        world.notify(world.user(name))
+    post.data_faults["bob@example.com"] = [HANG_UP]
+    report = send(world, post, 3)
+    assert statuses(world) == ["sent", "unknown", "sent"]
+    assert "failure bob:" in reasons(report)[0]
+    assert sent_by(send(world, post, at="2025-11-24T09:00")) == (0, 0)
+    assert len(post.to("bob@example.com")) == 1
+    key = next(row["id"] for row in world.outbox() if row["status"] == "unknown")
+    assert done(world.execute("retry-deliveries", at="2025-11-24T09:30", ids=[key])).result == {"retried": 1}
+    assert send(world, post, at="2025-11-24T10:00").result["sent"] == 1
+    first, second = post.to("bob@example.com")
+    assert first.content["Message-ID"] == second.content["Message-ID"]
+    assert (first.text, first.html) == (second.text, second.html)
+    assert statuses(world) == ["sent", "sent", "sent"]
+
+
+def test_a_connection_cut_in_the_middle_of_a_message_is_unknown_and_stops_nobody(
+    world: World, post: PostOffice
+) -> None:
+    for name in ("ana", "bob", "zoe"):
+        world.notify(world.user(name))
+    post.cut = {"bob@example.com"}
+    report = send(world, post, 3)
+    assert post.recipients == ["ana@example.com", "zoe@example.com"]
+    bob = statuses(world)[1]
+    assert bob in ("unknown", "pending")  # whether the cut was seen before the final dot was written
+    assert [bob, report.result["sent"]] in (["unknown", 2], ["pending", 2])
+
+
+def test_a_server_that_answers_nobody_is_left_alone(world: World, post: PostOffice) -> None:
+    """Else every message of the queue would be in doubt."""
+    for number in range(8):
+        world.notify(world.user(f"u{number}"))
+        post.data_faults[f"u{number}@example.com"] = [HANG_UP]
+    report = send(world, post, 3)
+    assert statuses(world) == ["unknown"] * 3 + ["pending"] * 5
+    assert {row["attempts"] for row in world.outbox()[3:]} == {0}
+    assert (report.result["unknown"], report.result["waiting"]) == (3, 5)
+    assert "3 messages in a row got no clear answer" in reasons(report)[0]
+
+
+def test_a_poison_address_at_which_the_server_hangs_up_stops_nobody(world: World, post: PostOffice) -> None:
+    for name in ("ana", "poison", "zoe"):
+        world.notify(world.user(name))
+    post.recipient_faults["poison@example.com"] = [HANG_UP] * 2
+    report = send(world, post)
+    assert post.recipients == ["ana@example.com", "zoe@example.com"]
+    assert statuses(world) == ["sent", "pending", "sent"]
+    assert "broke off" in reasons(report)[0]
+
+
+# ---- login and sender
+
+
+def test_a_wrong_password_stops_the_run_before_anything_is_marked(world: World) -> None:
+    from tests.post import post_office
+
+    world.notify(world.user("ana"))
+    with post_office(login=True) as office:
+        wrong = {"KIBRAY_OPS_EMAIL_HOST_PASSWORD": "hunter22-wrong"}
+        report = send(world, office, 78, **wrong)
+        assert "refuses the login of office@example.com: 535" in str(report.error)
+        assert world.outbox() == []
+        assert "hunter22" not in json.dumps(world.runs(), default=str)
+        report = send(world, office, KIBRAY_OPS_EMAIL_HOST_PASSWORD=PASSWORD)
+        assert (report.result["sent"], len(office.taken)) == (1, 1)
+        assert "unencrypted" in reasons(report)[0]
+
+
+def test_a_login_that_is_wanted_and_not_set_or_not_offered(newest: World, post: PostOffice) -> None:
+    from tests.post import post_office
+
+    newest.notify(newest.user("ana"))
+    with post_office(login=True) as office:
+        report = send(newest, office, 78, KIBRAY_OPS_EMAIL_HOST_USER="", KIBRAY_OPS_EMAIL_HOST_PASSWORD="")
+        assert "530" in str(report.error)
+        assert statuses(newest) == ["pending"]
+        assert newest.outbox()[0]["attempts"] == 0
+    user = {"KIBRAY_OPS_EMAIL_HOST_USER": "x", "KIBRAY_OPS_EMAIL_HOST_PASSWORD": "y"}
+    assert "does not offer a login" in str(send(newest, post, 78, **user).error)
+
+
+def test_a_refused_sender_is_a_matter_of_configuration_and_loses_nothing(world: World, post: PostOffice) -> None:
+    for name in ("ana", "bob"):
+        world.notify(world.user(name))
+    post.sender_fault = "553 5.7.1 Sender address rejected: not owned by user"
+    report = send(world, post, 78)
+    assert "refuses the sender office@example.com: 553 5.7.1" in str(report.error)
+    assert report.result["waiting"] == 2
+    assert [(row["status"], row["attempts"], row["batch"]) for row in world.outbox()] == [("pending", 0, None)] * 2
+    post.sender_fault = ""
+    assert send(world, post).result["sent"] == 2
+
+
+def test_a_login_that_is_refused_later_tells_what_was_done_before(world: World) -> None:
+    from tests.post import post_office
+
+    for number in range(4):
+        world.notify(world.user(f"u{number}"))
+    with post_office() as office:
+        office.recipient_faults["u0@example.com"] = ["550 5.1.1 No such user here"]
+        office.hang_up_after = 2
+
+        def close_the_account(_mail: object) -> None:
+            if len(office.taken) == 2:
+                office.sender_fault = "530 5.7.0 Authentication required"
+
+        office.on_data = close_the_account
+        report = send(world, office, 78)
+    assert statuses(world) == ["failed", "sent", "sent", "pending"]
+    assert (report.result["sent"], report.result["failed"], report.result["waiting"]) == (2, 1, 1)
+    assert "No such user here" in reasons(report)[0]
+    (run,) = world.runs()
+    assert run["status"] == "failed"
+    assert "No such user here" in json.dumps(run["problems"])
+
+
+# ---- operators
+
+
+def test_an_id_stands_for_its_whole_message(world: World, post: PostOffice) -> None:
+    ana, bob = world.user("ana"), world.user("bob")
+    for user in (ana, ana, bob):
+        world.notify(user)
+    for name in ("ana", "bob"):
+        post.recipient_faults[f"{name}@example.com"] = ["550 5.1.1 No such user here"]
+    send(world, post, 3)
+    assert statuses(world) == ["failed"] * 3
+    first = world.outbox()[0]["id"]
+    assert done(world.execute("retry-deliveries", at="2025-12-24T07:00", ids=[first])).result == {"retried": 2}
+    assert statuses(world) == ["pending", "pending", "failed"]
+    send(world, post, at="2025-12-24T08:00")
+    assert [mail.content["Subject"] for mail in post.taken] == ["2 new notifications: Low stock"]
+    assert statuses(world) == ["sent", "sent", "failed"]
+    assert done(world.execute("retry-deliveries", at="2025-12-24T08:00", status="failed")).result == {"retried": 1}
+    report = done(world.execute("retry-deliveries", at="2025-12-24T08:00", ids=[first]))
+    assert (report.result, reasons(report)) == ({"retried": 0}, [f"warning delivery {first}: it is sent"])
+
+
+def test_what_is_cancelled_is_not_sent(world: World, post: PostOffice) -> None:
+    for name in ("ana", "bob"):
+        world.notify(world.user(name))
+        post.recipient_faults[f"{name}@example.com"] = ["450 4.2.0 Greylisted"]
+    send(world, post)
+    first = world.outbox()[0]["id"]
+    assert done(world.execute("cancel-deliveries", at=NOW, ids=[first])).result == {"cancelled": 1}
+    assert send(world, post, at="2025-11-24T08:00").result["sent"] == 1
+    assert statuses(world) == ["cancelled", "sent"]
+    assert done(world.execute("cancel-deliveries", at=NOW, ids=[first])).result == {"cancelled": 0}
+
+
+def test_numbers_that_are_not_in_the_outbox_change_nothing(newest: World, post: PostOffice) -> None:
+    newest.notify(newest.user("ana"))
+    post.recipient_faults["ana@example.com"] = ["550 5.1.1 No such user here"]
+    send(newest, post, 3)
+    before = newest.outbox()
+    for verb in ("retry", "cancel"):
+        for words in ({"ids": [before[0]["id"], 999]}, {}, {"ids": [1], "status": "failed"}, {"status": "sent"}):
+            report = newest.execute(f"{verb}-deliveries", at=NOW, **words)
+            assert report.exit_code == 2, words
+    assert newest.outbox() == before
+
+
+def test_cancelled_while_the_run_is_sending(world: World, post: PostOffice) -> None:
+    for number in range(3):
+        world.notify(world.user(f"u{number}"))
+    shown = []
+
+    def cancel(_mail: object) -> None:
+        if len(post.taken) == 1:
+            last = world.outbox()[-1]["id"]
+            shown.append(world.run("notifications", "outbox", "cancel", str(last), "--as-of", NOW))
+
+    post.on_data = cancel
+    report = send(world, post)
+    assert shown[0].returncode == 0, shown[0].stderr
+    assert post.recipients == ["u0@example.com", "u1@example.com"]
+    assert statuses(world) == ["sent", "sent", "cancelled"]
+    assert (report.result["sent"], report.result["cancelled"]) == (2, 1)
+
+
+def test_the_outbox_is_listed(newest: World, post: PostOffice) -> None:
+    for name in ("ana", "bob"):
+        newest.notify(newest.user(name), f"For {name}")
+    post.recipient_faults["bob@example.com"] = ["550 5.1.1 No such user here"]
+    send(newest, post, 3)
+    newest.sql("DELETE FROM core_notification WHERE title = 'For ana'")
+    shown = newest.run("notifications", "outbox", "list").stdout
+    for part in ("bob", "For bob", "failed", "550 5.1.1 No such user here", "sent 1, failed 1", "(gone)"):
+        assert part in shown
+    told = json.loads(newest.run("notifications", "outbox", "list", "--status", "failed", "--json").stdout)
+    assert told["counts"] == {"sent": 1, "failed": 1}
+    assert [row["title"] for row in told["rows"]] == ["For bob"]
+    assert newest.run("notifications", "outbox", "list", "--channel", "sms").stdout.startswith("Nothing of that kind")
+
+
+def test_the_file_backend_writes_what_any_mail_program_opens(world: World, tmp_path: Path) -> None:
+    from tests.post import Mail
+
+    world.notify(world.user("ana"), "Áéí ✓", message="ñ")
+    directory = tmp_path / "new" / "mail"
+    world.environment |= {"KIBRAY_OPS_EMAIL_DIR": str(directory)}
+    assert done(world.execute(SEND, at=NOW)).result["sent"] == 1
+    (file,) = directory.iterdir()
+    mail = Mail("", "", file.read_bytes())
+    assert (file.suffix, mail.content["Subject"], mail.content["To"]) == (".eml", "Áéí ✓", "ana@example.com")
+    assert "\nñ\n" in mail.text
+    assert world.outbox()[0]["provider_id"] == file.name
+    world.environment |= {"KIBRAY_OPS_EMAIL_DIR": str(file)}
+    world.notify(world.user("ana"))
+    assert world.execute(SEND, at=NOW).exit_code == 78
