@@ -6,12 +6,13 @@ reads back from the copy as it was.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     ColumnElement,
     Connection,
     Insert,
@@ -43,52 +44,72 @@ from kibray_ops.text import printable
 ARCHIVE, NOTIFICATIONS, USERS = table_of(ArchivedNotification), table_of(Notification), table_of(User)
 BATCH = 5_000
 """Rows that are moved in one transaction."""
+SEPARATOR = "\n"
+"""Between the names of columns, which may hold almost anything."""
 LARGEST_REAL: ColumnElement[Any] = literal_column("1.7976931348623157e308")
 
 
-@dataclass(frozen=True)
-class Moved:
-    """What became of a batch."""
+class Span(NamedTuple):
+    """A range of ids: those above one, up to another."""
 
-    count: int
-    last: int | None
-    """The highest id that was looked at; None when there was none left."""
+    above: int
+    upto: int
+
+    def holds(self, key: ColumnElement[int]) -> ColumnElement[bool]:
+        """Return the condition for an id in the range."""
+        return and_(key > self.above, key <= self.upto)
+
+
+class Moved(NamedTuple):
+    """How many of a batch were archived."""
+
+    archived: int
     kept: tuple[int, ...] = ()
     """Those that could not be copied exactly, and so were left where they are."""
 
 
 def is_old(run: Run, cutoff: datetime) -> ColumnElement[bool]:
     """Return the condition for a notification to archive: read, written before a moment, and never restored."""
-    condition = and_(NOTIFICATIONS.c.is_read, NOTIFICATIONS.c.created_at < cutoff)
+    is_read = and_(NOTIFICATIONS.c.is_read, NOTIFICATIONS.c.created_at < cutoff)
     if not run.catalog.has(ARCHIVE.name):
-        return condition  # a dry run before `db init`
-    return and_(condition, ~select(ONE).where(ARCHIVE.c.id == NOTIFICATIONS.c.id).exists())
+        return is_read  # a dry run before `db init`
+    return and_(is_read, ~select(ONE).where(ARCHIVE.c.id == NOTIFICATIONS.c.id).exists())
 
 
-def move(run: Run, condition: ColumnElement[bool], *, after: int) -> Moved:
-    """Archive the next batch of notifications that meet a condition and whose id is above another; does not commit."""
+def batches(run: Run, cutoff: datetime) -> list[Span]:
+    """Return the ranges of ids that hold a batch of old notifications each."""
+    batch = (func.row_number().over(order_by=NOTIFICATIONS.c.id) - 1) // BATCH
+    old = select(NOTIFICATIONS.c.id, batch.label("batch")).where(is_old(run, cutoff)).subquery("old")
+    ends = run.session.execute(select(func.max(old.c.id)).group_by(old.c.batch).order_by(old.c.batch)).scalars()
+    return [Span(*pair) for pair in pairwise((0, *ends))]
+
+
+def move(run: Run, cutoff: datetime, span: Span) -> Moved:
+    """Archive the old notifications in a range of ids; does not commit."""
+    condition = and_(span.holds(NOTIFICATIONS.c.id), is_old(run, cutoff))
     if run.session.get_bind().dialect.name == "sqlite":
-        return _move_on_sqlite(run, condition, after)
-    chosen = _next(condition, after).cte("chosen")
-    taken = (
-        delete(NOTIFICATIONS)
-        .where(NOTIFICATIONS.c.id == chosen.c.id, condition)
-        .returning(*_KEYS, literal_column(f"to_jsonb({NOTIFICATIONS.name})").label("content"))
-        .cte("taken")
-    )
+        return _move_on_sqlite(run, condition, span)
+    content: ColumnElement[Any] = literal_column(f"to_jsonb({NOTIFICATIONS.name})").label("content")
+    has_strangers = not _known(run).issuperset(_columns(run))
+    exact = literal_column(_READS_BACK, Boolean) if has_strangers else true()
+    taken = delete(NOTIFICATIONS).where(condition, exact).returning(*_KEYS, content).cte("taken")
     copied = _copy(run, select(*taken.c)).returning(ARCHIVE.c.id).cte("copied")
-    last = select(func.max(chosen.c.id)).scalar_subquery()
-    row = run.session.execute(select(last, select(func.count()).select_from(copied).scalar_subquery())).one()
-    return Moved(row[1], row[0])
+    archived = run.session.execute(select(func.count()).select_from(copied)).scalar_one()
+    left = run.session.execute(select(NOTIFICATIONS.c.id).where(condition)).scalars() if has_strangers else ()
+    return Moved(archived, tuple(sorted(left)))
+
+
+_READS_BACK = (
+    f"({NOTIFICATIONS.name} *= jsonb_populate_record(NULL::{NOTIFICATIONS.name}, to_jsonb({NOTIFICATIONS.name})))"
+)
+"""Whether a row comes back from its copy bit by bit. The columns that we know do; others may hold a JSON null."""
+
+
+def _known(run: Run) -> set[str]:
+    return set(run.catalog.table(Notification).c.keys())
 
 
 _KEYS = (NOTIFICATIONS.c.id, NOTIFICATIONS.c.user_id, NOTIFICATIONS.c.created_at)
-
-
-def _next(condition: ColumnElement[bool], after: int, *more: ColumnElement[Any]) -> Select[Any]:
-    columns = (*_KEYS, *more) if more else (NOTIFICATIONS.c.id,)
-    ordered = select(*columns).where(condition, NOTIFICATIONS.c.id > after).order_by(NOTIFICATIONS.c.id)
-    return ordered.limit(BATCH)
 
 
 def _copy(run: Run, rows: Select[Any]) -> Insert:
@@ -99,38 +120,42 @@ def _copy(run: Run, rows: Select[Any]) -> Insert:
     return insert(ARCHIVE).from_select(names, select(*source.c, *same.values()))
 
 
-def _move_on_sqlite(run: Run, condition: ColumnElement[bool], after: int) -> Moved:
+def _move_on_sqlite(run: Run, condition: ColumnElement[bool], span: Span) -> Moved:
     there = _columns(run)
     content = func.json_object(*(part for name in there for part in (literal(name), _kept(name))))
-    copied = _copy(run, _next(condition, after, content.label("content"))).returning(ARCHIVE.c.id)
-    ids = sorted(run.session.execute(copied).scalars())
-    if not ids:
-        return Moved(0, None)
-    ours = and_(ARCHIVE.c.run_id == run.id, ARCHIVE.c.id > after, ARCHIVE.c.id <= ids[-1])
-    its_copy = and_(ours, ARCHIVE.c.id == NOTIFICATIONS.c.id)
-    equal = (_is_same(_restored(name), literal_column(_named(name))) for name in there)
-    exact = delete(NOTIFICATIONS).where(select(ONE).where(its_copy, *equal).exists())
-    count = run.session.execute(exact.returning(NOTIFICATIONS.c.id)).scalars().all()
-    kept: Sequence[int] = ()
-    if len(count) < len(ids):
-        inexact = delete(ARCHIVE).where(ours, select(ONE).where(NOTIFICATIONS.c.id == ARCHIVE.c.id).exists())
-        kept = run.session.execute(inexact.returning(ARCHIVE.c.id)).scalars().all()
-    return Moved(len(count), ids[-1], tuple(sorted(kept)))
+    run.session.execute(_copy(run, select(*_KEYS, content.label("content")).where(condition)))
+    ours = and_(ARCHIVE.c.run_id == run.id, span.holds(ARCHIVE.c.id))
+    is_copied = select(ONE).where(
+        ours,
+        ARCHIVE.c.id == NOTIFICATIONS.c.id,
+        *(_is_same(_restored(name), literal_column(_named(name))) for name in there),
+    )
+    exact = delete(NOTIFICATIONS).where(span.holds(NOTIFICATIONS.c.id), is_copied.exists())
+    moved = run.session.execute(exact.returning(NOTIFICATIONS.c.id)).scalars().all()
+    inexact = delete(ARCHIVE).where(ours, select(ONE).where(NOTIFICATIONS.c.id == ARCHIVE.c.id).exists())
+    kept = run.session.execute(inexact.returning(ARCHIVE.c.id)).scalars().all()
+    return Moved(len(moved), tuple(sorted(kept)))
 
 
-def restore(run: Run, ids: Sequence[int]) -> None:
-    """Bring archived notifications back as they were, and mark them as restored; does not commit."""
+def restore(run: Run, ids: Sequence[int], columns: Sequence[str]) -> None:
+    """Bring archived notifications back that have these columns, and mark them as restored; does not commit."""
     wanted = select(given(run.session, {"id": BigInteger()}, [{"id": key} for key in ids]).c.id)
-    names = _columns(run)
     if run.session.get_bind().dialect.name == "sqlite":
-        rows = select(*(_restored(name) for name in names))
+        rows = select(*(_restored(name) for name in columns))
     else:
         read = func.jsonb_populate_record(literal_column(f"NULL::{NOTIFICATIONS.name}"), ARCHIVE.c.content)
-        row = read.table_valued(*names, name="restored")
+        row = read.table_valued(*columns, name="restored")
         rows = select(*row.c).select_from(ARCHIVE.join(row, true()))
-    target = table(NOTIFICATIONS.name, *map(column, names))
-    run.session.execute(insert(target).from_select(list(names), rows.where(ARCHIVE.c.id.in_(wanted))))
+    target = table(NOTIFICATIONS.name, *map(column, columns))
+    run.session.execute(insert(target).from_select(list(columns), rows.where(ARCHIVE.c.id.in_(wanted))))
     run.session.execute(update(ARCHIVE).where(ARCHIVE.c.id.in_(wanted)).values(restored_at=run.now))
+
+
+def held_columns(run: Run) -> ColumnElement[str]:
+    """Return the names of the columns that an archived row had, as one text."""
+    is_sqlite = run.session.get_bind().dialect.name == "sqlite"
+    each = (func.json_each if is_sqlite else func.jsonb_each)(ARCHIVE.c.content).table_valued("key", name="held")
+    return select(func.aggregate_strings(each.c.key, SEPARATOR)).select_from(each).scalar_subquery()
 
 
 def total(connection: Connection) -> int:
@@ -184,7 +209,7 @@ def _kept(name: str) -> ColumnElement[Any]:
     value: ColumnElement[Any] = literal_column(_named(name))
     kind, digits = func.typeof(value), func.json(func.printf("%!.17g", value))
     is_finite = value.between(-LARGEST_REAL, LARGEST_REAL)
-    return case((kind == "blob", null()), (and_(kind == "real", is_finite), digits), else_=value)
+    return case((and_(kind == "real", is_finite), digits), (kind.in_(("blob", "real")), null()), else_=value)
 
 
 def _restored(name: str) -> ColumnElement[Any]:

@@ -26,10 +26,11 @@ _COLUMNS = {
     "postgresql": text(
         """
         SELECT c.relname, a.attname,
-               a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '' AS required
+               a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AS required
         FROM pg_catalog.pg_class AS c
         JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND pg_catalog.pg_table_is_visible(c.oid)
+          AND a.attgenerated = '' -- nor does SQLite tell of those
           AND (c.relname LIKE 'core\\_%' OR c.relname LIKE 'auth\\_%' OR c.relname LIKE 'kibray\\_ops\\_%')
         """
     ),

@@ -62,7 +62,7 @@ class JobBusy(TryAgainLater):
 class RowsLocked(TryAgainLater):
     """The application holds the rows that this job needs."""
 
-    hint = "Nothing was written. Try again in a few minutes."
+    hint = "What was not committed is rolled back. Try again in a few minutes."
 
 
 class DatabaseUnreachable(TryAgainLater):

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Connection,
     Select,
     and_,
+    bindparam,
     func,
     insert,
     literal,
@@ -34,7 +35,7 @@ from kibray_ops.clock import Clock
 from kibray_ops.delivery import EMAIL, SMS
 from kibray_ops.delivery.phone import e164
 from kibray_ops.errors import UsageError
-from kibray_ops.job import Run, called
+from kibray_ops.job import Problem, Run, called, warnings
 from kibray_ops.messages import Texts, texts
 from kibray_ops.messages.letter import Notice
 from kibray_ops.models.kibray.notifications import Notification, NotificationPreference
@@ -43,17 +44,20 @@ from kibray_ops.models.operations import (
     CANCELLED,
     EXPIRED,
     FAILED,
+    INTERRUPTED,
     PENDING,
     SENDING,
     SENT,
     SUPPRESSED,
+    TIMED_OUT,
     UNKNOWN,
     Delivery,
+    RunRecord,
     Suppression,
 )
 from kibray_ops.text import is_mail_address, printable
 
-DELIVERIES, SUPPRESSIONS = table_of(Delivery), table_of(Suppression)
+DELIVERIES, SUPPRESSIONS, RUNS = table_of(Delivery), table_of(Suppression), table_of(RunRecord)
 NOTIFICATIONS, USERS, PROFILES = table_of(Notification), table_of(User), table_of(Profile)
 PREFERENCES, EMPLOYEES = table_of(NotificationPreference), table_of(Employee)
 LIFETIME = timedelta(hours=72)
@@ -61,6 +65,12 @@ LIFETIME = timedelta(hours=72)
 DELAYS = tuple(timedelta(minutes=minutes) for minutes in (5, 30, 2 * 60, 6 * 60, 24 * 60))
 """How long to wait after the first, second … try; the last also after every further one."""
 LONGEST_ADDRESS = 320
+MOST_NOTICES, MOST_LETTERS = 500, 500_000
+"""What one message holds at most."""
+NOT_DELIVERED = (FAILED, UNKNOWN, EXPIRED)
+SENDER = "send-pending-notifications"
+DIED = (FAILED, TIMED_OUT, INTERRUPTED)
+"""States of a run that may have left no result."""
 STATUSES = (PENDING, SENDING, SENT, FAILED, UNKNOWN, EXPIRED, SUPPRESSED, CANCELLED)
 
 
@@ -139,6 +149,8 @@ class Plan:
     due: list[Batch]
     ended: list[tuple[Item, Fate]]
     waiting: list[tuple[Item, Fate]]
+    untold: list[tuple[Item, Fate]]
+    """What an earlier run could not deliver, and did not live to tell."""
     people: Mapping[int, Person]
 
     @property
@@ -150,26 +162,44 @@ class Plan:
 
 def plan(run: Run) -> Plan:
     """Find out what is to be sent now, and what is not; reads only."""
-    items = sorted((*_open(run), *_new(run)), key=lambda item: (item.created_at, item.notification_id, item.channel))
-    people = _people(run, {item.user_id for item in items})
+    if (began := _baseline(run)) is None:
+        return Plan([], [], [], [], {})  # a dry run before `db init`
+    items = sorted((*_open(run), *_new(run, began)), key=_age)
+    untold = _untold(run)
+    people = _people(run, {item.user_id for item in (*items, *(item for item, _ in untold))})
     stopped = _stopped(run, people)
     groups: dict[tuple[str, int, str | None], list[Item]] = {}
     for item in items:
         groups.setdefault((item.channel, item.user_id, item.batch), []).append(item)
-    found = Plan([], [], [], people)
+    found = Plan([], [], [], untold, people)
     for (channel, user_id, key), group in groups.items():
         # What was claimed together is judged together; the rest may be read or expire one by one.
         judged = [group] if key else [[item] for item in group]
         left: list[Item] = []
         for together in judged:
-            for item, fate in _judge(run, together, people.get(user_id), stopped):
+            for item, fate in _judge(run, together, people.get(user_id), stopped, began):
                 if fate is None:
                     left.append(item)
                 else:
                     (found.waiting if fate.status == PENDING else found.ended).append((item, fate))
-        if left:
-            found.due.append(_batch(run, channel, people[user_id], left, key))
+        for portion in [left] if key else _portions(left):
+            if portion:
+                found.due.append(_batch(run, channel, people[user_id], portion, key))
     return found
+
+
+def _portions(items: Sequence[Item]) -> list[list[Item]]:
+    """Return what is sent in one message each: as much as a mail server and a reader can take."""
+    portions: list[list[Item]] = [[]]
+    letters = 0
+    for item in items:
+        length = sum(map(len, (item.notice.title, *item.notice.lines)))
+        if portions[-1] and (letters + length > MOST_LETTERS or len(portions[-1]) == MOST_NOTICES):
+            portions.append([])
+            letters = 0
+        portions[-1].append(item)
+        letters += length
+    return portions
 
 
 def _batch(run: Run, channel: str, person: Person, items: Sequence[Item], key: str | None) -> Batch:
@@ -191,34 +221,48 @@ def _address(run: Run, channel: str, person: Person | None) -> str:
 # ---- what there is
 
 
+def _age(item: Item) -> tuple[datetime, int, str]:
+    return item.created_at, item.notification_id, item.channel
+
+
 def _open(run: Run) -> list[Item]:
     """Return what is queued and not ended, and what a run that died was about to send."""
-    if not run.catalog.has(DELIVERIES.name):
-        return []  # a dry run before `db init`
+    return [_item(run, row) for row in _queued(run, DELIVERIES.c.status.in_((PENDING, SENDING)))]
+
+
+def _untold(run: Run) -> list[tuple[Item, Fate]]:
+    """Return what was not delivered by a run that ended without a result: nobody has heard of it."""
+    died = select(RUNS.c.id).where(RUNS.c.job == SENDER, RUNS.c.status.in_(DIED), RUNS.c.result.is_(None))
+    untold = and_(DELIVERIES.c.status.in_(NOT_DELIVERED), DELIVERIES.c.run_id.in_(died))
+    return [(_item(run, row), Fate(row.status, row.last_error or "")) for row in _queued(run, untold)]
+
+
+def _queued(run: Run, condition: ColumnElement[bool]) -> Iterable[Any]:
     statement = (
         select(DELIVERIES, *_NOTICE, NOTIFICATIONS.c.is_read)
         .outerjoin(NOTIFICATIONS, NOTIFICATIONS.c.id == DELIVERIES.c.notification_id)
-        .where(DELIVERIES.c.status.in_((PENDING, SENDING)))
+        .where(condition)
     )
-    return [
-        Item(
-            row.id,
-            row.notification_id,
-            row.channel,
-            row.user_id,
-            row.status,
-            row.attempts,
-            row.next_attempt_at,
-            row.expires_at,
-            row.batch,
-            row.message_id,
-            row.address,
-            row.created_at or row.queued_at,
-            _notice(run, row),
-            row.is_read,
-        )
-        for row in run.session.execute(statement)
-    ]
+    return run.session.execute(statement)
+
+
+def _item(run: Run, row: Any) -> Item:
+    return Item(
+        row.id,
+        row.notification_id,
+        row.channel,
+        row.user_id,
+        row.status,
+        row.attempts,
+        row.next_attempt_at,
+        row.expires_at,
+        row.batch,
+        row.message_id,
+        row.address,
+        row.created_at or row.queued_at,
+        _notice(run, row),
+        row.is_read,
+    )
 
 
 _NOTICE = tuple(NOTIFICATIONS.c[name] for name in ("title", "message", "link_url", "created_at"))
@@ -228,10 +272,13 @@ def _notice(run: Run, row: Any) -> Notice:
     return Notice.of(row.title or "", row.message or "", row.link_url or "", run.settings["SITE_URL"] or "")
 
 
-def _new(run: Run) -> list[Item]:
+def _baseline(run: Run) -> datetime | None:
+    has_ours = run.catalog.has(DELIVERIES.name)
+    return baseline(run.session.connection()) if has_ours else None
+
+
+def _new(run: Run, began: datetime) -> list[Item]:
     """Return the unread notifications that are not queued on a channel that wants them."""
-    if not run.catalog.has(DELIVERIES.name) or (began := baseline(run.session.connection())) is None:
-        return []
     wanted = {EMAIL: _is_mailed(run)}
     if channels.is_sms_on(run.settings):
         wanted[SMS] = NOTIFICATIONS.c.notification_type.in_(run.settings["SMS_TYPES"])
@@ -308,7 +355,7 @@ def _people(run: Run, ids: Iterable[int]) -> dict[int, Person]:
 
 def _stopped(run: Run, people: Mapping[int, Person]) -> set[str]:
     """Return the numbers that want no more SMS."""
-    if not run.catalog.has(SUPPRESSIONS.name) or not any(person.phone for person in people.values()):
+    if not any(person.phone for person in people.values()):
         return set()
     return set(run.session.execute(select(SUPPRESSIONS.c.address).where(SUPPRESSIONS.c.channel == SMS)).scalars())
 
@@ -316,11 +363,13 @@ def _stopped(run: Run, people: Mapping[int, Person]) -> set[str]:
 # ---- what becomes of it
 
 
-def _judge(run: Run, group: Sequence[Item], person: Person | None, stopped: set[str]) -> list[tuple[Item, Fate | None]]:
+def _judge(
+    run: Run, group: Sequence[Item], person: Person | None, stopped: set[str], began: datetime
+) -> list[tuple[Item, Fate | None]]:
     """Return for what is sent together how each ends or why it waits; None: it is due."""
     there = [item for item in group if item.is_read is not None]
     gone = Fate(CANCELLED, "its notification is gone")
-    fate = _fate(run, there, person, stopped) if there else gone
+    fate = _fate(run, there, person, stopped, began) if there else gone
     return [
         (item, Fate(UNKNOWN, KILLED) if item.status == SENDING else gone if item.is_read is None else fate)
         for item in group
@@ -330,7 +379,7 @@ def _judge(run: Run, group: Sequence[Item], person: Person | None, stopped: set[
 KILLED = "the run that was sending it was killed, and did not write whether it had arrived"
 
 
-def _fate(run: Run, items: Sequence[Item], person: Person | None, stopped: set[str]) -> Fate | None:
+def _fate(run: Run, items: Sequence[Item], person: Person | None, stopped: set[str], began: datetime) -> Fate | None:
     channel = items[0].channel
     if person is None or not person.is_active:
         return Fate(SUPPRESSED, "is no active user")
@@ -338,6 +387,8 @@ def _fate(run: Run, items: Sequence[Item], person: Person | None, stopped: set[s
         return Fate(CANCELLED, "it was read in Kibray")
     if unwanted := _unwanted(channel, person, stopped):
         return unwanted
+    if all(item.created_at < began for item in items):
+        return Fate(CANCELLED, "it is from before the baseline")
     if max(item.expires_at for item in items) <= run.now:
         return Fate(EXPIRED, f"it could not be sent within {LIFETIME // timedelta(hours=1)} hours")
     if channel == SMS and not channels.is_sms_on(run.settings):
@@ -383,16 +434,21 @@ def quiet_until(clock: Clock, hours: tuple[time, time]) -> datetime | None:
 def enqueue(run: Run, planned: Plan) -> Plan:
     """Queue what is new and write down what has ended; return the plan with the ids of what is due."""
     ids: dict[tuple[int, str], int] = {}
-    if rows := [_queued(run, planned, item, fate) for item, fate in planned.new]:
+    if rows := [_new_row(run, planned, item, fate) for item, fate in planned.new]:
         same = {"attempts": 0, "queued_at": run.now, "next_attempt_at": run.now, "run_id": run.id}
         made = insert_all(run.session, DELIVERIES, rows, same)
         columns = (DELIVERIES.c.id, DELIVERIES.c.notification_id, DELIVERIES.c.channel)
         ids = {(row.notification_id, row.channel): row.id for row in run.session.execute(made.returning(*columns))}
     if rows := [
-        {"id": item.id, **_ended(run, planned, item, fate)} for item, fate in planned.ended if item.id is not None
+        {"id": item.id, "run_id": run.id, **_ended(run, planned, item, fate)}
+        for item, fate in planned.ended
+        if item.id is not None
     ]:
         still_open = DELIVERIES.c.status.in_((PENDING, SENDING))
         run.session.execute(update_all(run.session, DELIVERIES, rows, key=["id"], where=still_open))
+
+    if told_now := [{"id": item.id, "run_id": run.id} for item, _ in planned.untold]:
+        run.session.execute(update_all(run.session, DELIVERIES, told_now, key=["id"]))
 
     def known(item: Item) -> Item:
         return item if item.id is not None else item._replace(id=ids[item.notification_id, item.channel])
@@ -405,7 +461,7 @@ def enqueue(run: Run, planned: Plan) -> Plan:
     )
 
 
-def _queued(run: Run, planned: Plan, item: Item, fate: Fate) -> dict[str, Any]:
+def _new_row(run: Run, planned: Plan, item: Item, fate: Fate) -> dict[str, Any]:
     named = {
         "notification_id": item.notification_id,
         "channel": item.channel,
@@ -428,22 +484,42 @@ def _ended(run: Run, planned: Plan, item: Item, fate: Fate) -> dict[str, Any]:
     }
 
 
+# A run executes these for every message: made once, they need not be put together and looked up anew.
+_CLAIM = (
+    update(DELIVERIES)
+    .where(DELIVERIES.c.id.in_(bindparam("ids", expanding=True)), DELIVERIES.c.status == PENDING)
+    .values(
+        status=SENDING,
+        attempts=DELIVERIES.c.attempts + 1,
+        batch=bindparam("key"),
+        message_id=bindparam("its_message_id"),
+        address=bindparam("to"),
+        run_id=bindparam("run"),
+    )
+    .returning(DELIVERIES.c.id)
+)
+_MARK = (
+    update(DELIVERIES)
+    .where(DELIVERIES.c.batch == bindparam("key"), DELIVERIES.c.status == SENDING)
+    .values(
+        status=bindparam("fate"),
+        provider_id=bindparam("its_provider_id"),
+        last_error=bindparam("reason"),
+        ended_at=bindparam("at"),
+    )
+)
+
+
 def claim(run: Run, batch: Batch) -> Batch | None:
     """Freeze a batch for sending; without what was cancelled meanwhile, and None where nothing is left."""
-    statement = (
-        update(DELIVERIES)
-        .where(DELIVERIES.c.id.in_([item.id for item in batch.items]), DELIVERIES.c.status == PENDING)
-        .values(
-            status=SENDING,
-            attempts=DELIVERIES.c.attempts + 1,
-            batch=batch.key,
-            message_id=batch.message_id if batch.channel == EMAIL else None,
-            address=batch.address,
-            run_id=run.id,
-        )
-        .returning(DELIVERIES.c.id)
-    )
-    claimed = set(run.session.execute(statement).scalars())
+    values = {
+        "ids": [item.id for item in batch.items],
+        "key": batch.key,
+        "its_message_id": batch.message_id if batch.channel == EMAIL else None,
+        "to": batch.address,
+        "run": run.id,
+    }
+    claimed = set(run.session.connection().execute(_CLAIM, values).scalars())
     left = tuple(item for item in batch.items if item.id in claimed)
     return replace(batch, items=left) if left else None
 
@@ -454,15 +530,17 @@ def release(run: Run, batch: Batch) -> None:
     _change(run, batch, status=PENDING, attempts=DELIVERIES.c.attempts - 1, **former)
 
 
-def mark_sent(run: Run, batch: Batch, provider_id: str) -> None:
-    """Write down that the service has taken a message."""
-    provider_id = run.settings.redact(provider_id)[:255]
-    _change(run, batch, status=SENT, provider_id=provider_id, last_error=None, ended_at=run.now)
+def note(run: Run, batches: Sequence[Batch], why: str) -> None:
+    """Write down why messages wait that nobody has tried to send."""
+    if rows := [{"id": item.id, "last_error": why} for batch in batches for item in batch.items]:
+        waits = DELIVERIES.c.status == PENDING
+        run.session.execute(update_all(run.session, DELIVERIES, rows, key=["id"], where=waits))
 
 
-def mark_ended(run: Run, batch: Batch, status: str, reason: str) -> None:
-    """Write down that a message is not sent again by itself, and why."""
-    _change(run, batch, status=status, last_error=reason, ended_at=run.now)
+def mark(run: Run, batch: Batch, status: str, *, provider_id: str | None = None, reason: str | None = None) -> None:
+    """Write down what became of a message, for good."""
+    values = {"key": batch.key, "fate": status, "its_provider_id": provider_id, "reason": reason, "at": run.now}
+    run.session.connection().execute(_MARK, values)
 
 
 def put_off(run: Run, batch: Batch, reason: str) -> datetime:
@@ -512,7 +590,7 @@ def as_row(row: Any) -> dict[str, Any]:
         "channel": row.channel,
         "user_id": row.user_id,
         "recipient": name,
-        "address": row.address,
+        "address": row.address and printable(row.address),
         "notification_id": row.notification_id,
         "title": printable(row.title or ""),
         "is_gone": row.is_gone,
@@ -548,10 +626,37 @@ def picked(run: Run, ids: Sequence[int] | None, status: str | None) -> list[dict
     return found
 
 
-def is_one_of(run: Run, rows: Sequence[Mapping[str, Any]]) -> ColumnElement[bool]:
-    """Return the condition for the deliveries of rows that were picked."""
+def change(
+    run: Run, rows: Sequence[dict[str, Any]], while_in: Sequence[str], values: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Change the deliveries of rows that are still in certain states, and return the rows of those.
+
+    A run may be sending: what it has claimed meanwhile is not changed.
+    """
     keys = given(run.session, {"id": BigInteger()}, [{"id": row["delivery_id"]} for row in rows])
-    return DELIVERIES.c.id.in_(select(keys.c.id))
+    condition = and_(DELIVERIES.c.id.in_(select(keys.c.id)), DELIVERIES.c.status.in_(while_in))
+    statement = update(DELIVERIES).where(condition).values(values).returning(DELIVERIES.c.id)
+    changed = set(run.session.execute(statement).scalars())
+    return [row for row in rows if row["delivery_id"] in changed]
+
+
+def unchanged(
+    found: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], ids: Sequence[int] | None, kind: str
+) -> list[Problem]:
+    """Return a warning for each delivery that an operator named and that was not changed."""
+    changed, named = {row["delivery_id"] for row in rows}, set(ids or ())
+    odd = [
+        (f"delivery {row['delivery_id']}", _obstacle(row))
+        for row in found
+        if row["delivery_id"] in named and row["delivery_id"] not in changed
+    ]
+    return warnings(kind, odd, "deliveries that were left as they are")
+
+
+def _obstacle(row: Mapping[str, Any]) -> str:
+    if row["is_gone"]:
+        return "its notification is gone"
+    return "it is being sent" if row["status"] in (PENDING, SENDING) else f"it is {row['status']}"
 
 
 def counts(connection: Connection) -> dict[str, int]:

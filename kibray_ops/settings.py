@@ -88,10 +88,12 @@ def _zone(value: str) -> ZoneInfo:
 
 def _quiet_hours(value: str) -> tuple[time, time]:
     try:
-        begin, end = value.split("-")
-        return time.fromisoformat(begin.strip()), time.fromisoformat(end.strip())
+        begin, end = (time.fromisoformat(word.strip()) for word in value.split("-"))
     except ValueError:
         raise ValueError("must look like 20:00-07:00") from None
+    if begin.tzinfo or end.tzinfo:
+        raise ValueError("must be times of the business zone, like 20:00-07:00")
+    return begin, end
 
 
 def _words(value: str) -> tuple[str, ...]:

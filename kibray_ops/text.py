@@ -2,8 +2,9 @@
 
 import re
 
-MAIL_ADDRESS = re.compile(r"""[^@\s<>()\[\],;:\\"]+@[^@\s<>()\[\],;:\\"]+""")
-"""Quoted local parts and comments are nobody's."""
+ATOM = r"""[^@\s<>()\[\],;:\\".]+"""
+MAIL_ADDRESS = re.compile(rf"(?!.*=\?){ATOM}(\.{ATOM})*@{ATOM}(\.{ATOM})*")
+"""Dots stand between; quoted local parts and comments are nobody's, and =? would begin an encoded word (RFC 2047)."""
 LONGEST_MAIL_ADDRESS = 254
 
 JOINER = "\N{ZERO WIDTH JOINER}"

@@ -62,6 +62,8 @@ class PostOffice:
     commands: list[str] = field(default_factory=list)
     sender_fault: str = ""
     """What MAIL is answered."""
+    international_fault: str = ""
+    """What MAIL is answered where it asks for letters beyond ASCII."""
     recipient_faults: dict[str, list[str]] = field(default_factory=dict)
     """Address → what RCPT is answered, in turns; after the last, it is taken."""
     data_faults: dict[str, list[str]] = field(default_factory=dict)
@@ -90,8 +92,8 @@ class PostOffice:
         if self.hang_up_after and session.mails >= self.hang_up_after:  # type: ignore[attr-defined]
             server.transport.abort()
             return "421 4.4.2 too many messages"
-        if self.sender_fault:
-            return self.sender_fault
+        if fault := self.sender_fault or (self.international_fault if "SMTPUTF8" in options else ""):
+            return fault
         envelope.mail_from = address
         return "250 OK"
 

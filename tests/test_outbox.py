@@ -170,7 +170,15 @@ def test_everything_goes_to_one_address_for_a_staging_copy(world: World, post: P
 
 
 @pytest.mark.parametrize(
-    "title", ["Paid\r\nBcc: thief@example.com", "Paid\nX-Evil: 1\n\nbody", "Paid\x0bBcc: a@b.c", "Paid\u2028Bcc: a@b.c"]
+    "title",
+    [
+        "Paid\r\nBcc: thief@example.com",
+        "Paid\nX-Evil: 1\n\nbody",
+        "Paid\x0bBcc: a@b.c",
+        "Paid\u2028Bcc: a@b.c",
+        "Paid =?utf-8?q?x=0D=0ABcc:_thief@evil.example=0D=0A=0D=0A<h1>Log_in</h1>?=",
+        "Paid =\x01?utf-8?b?DQpCY2M6IGFAYi5j?=",
+    ],
 )
 def test_a_title_cannot_become_a_header(newest: World, post: PostOffice, title: str) -> None:
     newest.notify(newest.user("ana"), title, message=f"{title}\r\n.\r\nMAIL FROM:<x@y.z>")
@@ -181,6 +189,7 @@ def test_a_title_cannot_become_a_header(newest: World, post: PostOffice, title: 
     assert mail.content["X-Evil"] is None
     assert str(mail.content["Subject"]).startswith("Paid ")
     assert "MAIL FROM:<x@y.z>" in mail.text
+    assert mail.content.get_all("Message-ID") == [newest.outbox()[0]["message_id"]]
 
 
 def test_lines_that_begin_with_a_dot_arrive_as_they_are(newest: World, post: PostOffice) -> None:
@@ -436,7 +445,7 @@ def test_a_login_that_is_refused_later_tells_what_was_done_before(world: World) 
         report = send(world, office, 78)
     assert statuses(world) == ["failed", "sent", "sent", "pending"]
     assert (report.result["sent"], report.result["failed"], report.result["waiting"]) == (2, 1, 1)
-    assert "No such user here" in reasons(report)[0]
+    assert any("No such user here" in words for words in reasons(report))
     (run,) = world.runs()
     assert run["status"] == "failed"
     assert "No such user here" in json.dumps(run["problems"])
@@ -536,3 +545,152 @@ def test_the_file_backend_writes_what_any_mail_program_opens(world: World, tmp_p
     world.environment |= {"KIBRAY_OPS_EMAIL_DIR": str(file)}
     world.notify(world.user("ana"))
     assert world.execute(SEND, at=NOW).exit_code == 78
+
+
+# ---- what hostile users found
+
+
+def test_addresses_that_no_mail_can_go_to_stop_nobody(world: World, post: PostOffice) -> None:
+    odd = ("=?utf-8?q?a=0Ab?=@x.com", "a..b@example.com", ".a@example.com", "x\x1b[2J@e\nvil.com")
+    for number, address in enumerate(odd):
+        world.notify(world.user(f"u{number}"))
+        world.sql("UPDATE auth_user SET email = ? WHERE username = ?", address, f"u{number}")
+    world.notify(world.user("ana"))
+    report = send(world, post)
+    assert post.recipients == ["ana@example.com"]
+    assert statuses(world) == ["suppressed"] * 4 + ["sent"]
+    assert len(report.problems) == 4
+    shown = world.run("notifications", "outbox", "list").stdout
+    assert "\x1b" not in shown
+
+
+def test_letters_that_the_server_does_not_take_are_the_recipients_fault_alone(newest: World, post: PostOffice) -> None:
+    for name in ("jose", "ana"):
+        newest.notify(newest.user(name))
+    newest.sql("UPDATE auth_user SET email = 'josé@example.com' WHERE username = 'jose'")
+    post.international_fault = "550 5.6.7 Non-ASCII addresses not permitted"
+    report = send(newest, post, 3)
+    assert (statuses(newest), post.recipients) == (["failed", "sent"], ["ana@example.com"])
+    assert "550 5.6.7" in reasons(report)[0]
+
+
+def test_cancelling_what_is_claimed_in_that_instant_does_not_say_cancelled(pg_world: World, post: PostOffice) -> None:
+    world = pg_world
+    world.notify(world.user("ana"))
+    post.recipient_faults["ana@example.com"] = ["450 4.2.0 Greylisted"]
+    send(world, post)
+    key = world.outbox()[0]["id"]
+    for verb in ("cancel", "retry"):
+        with world.connect() as connection:
+            connection.execute("BEGIN")
+            connection.execute(f"UPDATE kibray_ops_delivery SET status = 'sending' WHERE id = {key}")
+            process = world.command("notifications", "outbox", verb, str(key), "--json")
+            waiting = "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            while world.sql(waiting)[0]["n"] == 0:
+                assert process.poll() is None
+            connection.execute("COMMIT")
+        told = json.loads(process.communicate(timeout=60)[0])
+        assert list(told["result"].values()) == [0], told
+        assert told["problems"][0]["message"] == "it is being sent"
+        assert statuses(world) == ["sending"]
+        world.sql("UPDATE kibray_ops_delivery SET status = 'pending'")
+
+
+def test_what_a_run_did_not_live_to_tell_is_told_by_the_next_one_once(world: World, post: PostOffice) -> None:
+    for name in ("bad", "ana", "bob"):
+        world.notify(world.user(name))
+    post.recipient_faults["bad@example.com"] = ["550 5.1.1 No such user here"]
+    world.environment |= post.environment
+
+    def die(mail: object) -> None:
+        if post.recipients[-1] == "ana@example.com":
+            processes[0].kill()
+
+    processes = []
+    post.on_data = die
+    with world.command("notifications", "send", "--as-of", NOW) as process:
+        processes.append(process)
+        process.communicate()
+    post.on_data = lambda _: None
+    assert statuses(world) == ["failed", "sending", "pending"]
+    dry = world.execute(SEND, at=NOW, dry_run=True)
+    report = send(world, post, 3)
+    assert "No such user here" in "\n".join(reasons(report))
+    assert {problem.subject for problem in report.problems if problem.severity == "failure"} == {"bad", "ana"}
+    assert (report.result["failed"], report.result["unknown"], report.result["sent"]) == (1, 1, 1)
+    assert dry.result["unknown"] == 1
+    assert send(world, post, at="2025-11-24T08:00").problems == []
+
+
+def test_a_baseline_that_was_moved_holds_for_what_is_queued_too(world: World, post: PostOffice) -> None:
+    world.notify(world.user("ana"), at="2025-11-24T06:00")
+    send(world, post, 3, KIBRAY_OPS_EMAIL_PORT="9")
+    assert statuses(world) == ["pending"]
+    world.sql("UPDATE kibray_ops_state SET value = '2025-11-24T13:30:00+00:00' WHERE key = 'baseline'")
+    send(world, post)
+    assert (statuses(world), post.taken) == (["cancelled"], [])
+    assert world.outbox()[0]["last_error"] == "it is from before the baseline"
+
+
+def test_very_many_and_very_long_notices_are_several_messages(
+    newest: World, post: PostOffice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kibray_ops.outbox.MOST_NOTICES", 4)
+    monkeypatch.setattr("kibray_ops.outbox.MOST_LETTERS", 1000)
+    ana, bob = newest.user("ana"), newest.user("bob")
+    for number in range(10):
+        newest.notify(ana, f"Notice {number}", at=f"2025-11-24T06:{number:02}")
+    for number in range(4):
+        newest.notify(bob, f"Long {number}", message="x" * (3000 if number == 2 else 400))
+    assert send(newest, post).result["sent"] == 14
+    assert [str(mail.content["Subject"]).partition(":")[0] for mail in post.to("ana@example.com")] == [
+        "4 new notifications", "4 new notifications", "2 new notifications"
+    ]  # fmt: skip
+    assert len(post.to("bob@example.com")) == 3
+    text = "".join(mail.text for mail in post.to("ana@example.com"))
+    assert all(f"\nNotice {number}\n" in text for number in range(10))
+
+
+def test_what_waits_for_a_server_says_so_in_the_outbox(newest: World, post: PostOffice) -> None:
+    for name in ("ana", "bob"):
+        newest.notify(newest.user(name))
+    send(newest, post, 3, KIBRAY_OPS_EMAIL_PORT="9")
+    assert all("cannot be reached: Connection refused" in row["last_error"] for row in newest.outbox())
+    send(newest, post)
+    assert {row["last_error"] for row in newest.outbox()} == {None}
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "2 avisos nuevos: Retoques prioritarios sin terminar en la obra: Casa Muñoz",
+        "ñ " * 60 + "ñ",
+        "x" * 200,
+        "Áéí ✓ " + "x" * 150,
+        "Reads: a; b, c and a very long line of plain words that has to be folded somewhere in the middle of it all",
+    ],
+)
+def test_a_subject_arrives_as_it_was(newest: World, post: PostOffice, title: str) -> None:
+    newest.notify(newest.user("ana"), title)
+    send(newest, post)
+    assert post.taken[0].content["Subject"] == title
+    head = post.taken[0].raw.partition(b"\r\n\r\n")[0]
+    assert post.taken[0].raw.isascii()
+    assert b" =?utf-8?" not in head or max(map(len, head.split(b"\r\n"))) <= 78
+
+
+def test_a_login_that_the_server_repeats_is_not_repeated(newest: World) -> None:
+    import base64
+
+    from tests.post import USER, post_office
+
+    newest.notify(newest.user("ana"))
+    plain = base64.b64encode(f"\0{USER}\0{PASSWORD}".encode()).decode()
+    with post_office(login=True) as office:
+        office.recipient_faults["ana@example.com"] = [f"550 {'x' * 280} {PASSWORD} {plain}", f"550 {plain} {PASSWORD}"]
+        for moment in (NOW, "2025-11-24T08:00"):
+            send(newest, office, 3, at=moment)
+            done(newest.execute("retry-deliveries", at=moment, status="failed"))
+    kept = json.dumps([newest.runs(), newest.outbox()], default=str)
+    assert plain not in kept
+    assert PASSWORD[:8] not in kept

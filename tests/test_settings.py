@@ -144,3 +144,24 @@ def test_every_setting_of_the_specification_is_there() -> None:
     SOFT_TIME_LIMIT HARD_TIME_LIMIT LOCK_TIMEOUT"""
     declared = {name for name in settings.BY_NAME if "TIME_LIMIT_" not in name}
     assert declared == set(text.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("EMAIL_FROM", ("a@b.c", "Kibray <a@b.c>", "Kibray, Inc. <a@b.c>", '"Ñ" <a@b.c>'),
+         ("a..b@c.d", ".a@b.c", "a@b.c.", "a@b.c, d@e.f", "ñ@b.c", "Kibray <a@b.c", "a b@c.d", "x")),
+        ("EMAIL_REDIRECT_TO", ("a@b.c",), ("Kibray <a@b.c>", "a@b@c", "a@b\x0bc")),
+        ("QUIET_HOURS", ("20:00-07:00", "20:00 - 07:00"), ("20:00Z-07:00Z", "20-7-1", "8pm-7am", "20:00")),
+    ],
+)  # fmt: skip
+def test_settings_of_messages(tmp_path: Path, name: str, good: tuple[str, ...], bad: tuple[str, ...]) -> None:
+    for value in good:
+        assert load(tmp_path, **{f"KIBRAY_OPS_{name}": value}).problems == (), value
+    for value in bad:
+        assert len(load(tmp_path, **{f"KIBRAY_OPS_{name}": value}).problems) == 1, value
+
+
+def test_two_kinds_of_encryption_exclude_each_other(tmp_path: Path) -> None:
+    both = {"KIBRAY_OPS_EMAIL_USE_TLS": "true", "EMAIL_USE_SSL": "true"}
+    assert "exclude each other" in load(tmp_path, **both).problems[0]

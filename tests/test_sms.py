@@ -232,7 +232,7 @@ def test_a_wrong_token_stops_the_run_and_loses_nothing(world: World, post: PostO
     assert "Twilio answered 401 (error 20003): Authenticate" in str(report.error)
     assert "hunter22" not in json.dumps(world.runs(), default=str)
     assert set(statuses(world)) == {"pending"}
-    assert report.result["sent"] == len(post.taken)
+    assert report.result["sent"] == len(post.taken) == 2  # the e-mails go out all the same
     report = send(world, phones, at="2025-11-24T13:00", KIBRAY_OPS_TWILIO_AUTH_TOKEN=TOKEN)
     assert (len(phones.taken), len(post.taken)) == (2, 2)
     assert {row["status"] for row in world.outbox()} == {"sent"}
@@ -257,3 +257,18 @@ def test_sms_that_wait_when_it_is_turned_off_are_not_lost(newest: World, phones:
     assert newest.outbox()[0]["expires_at"] in (
         datetime(2025, 11, 27, 13, tzinfo=UTC), "2025-11-27 13:00:00"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("code", [21606, 21212, 20003])
+def test_a_sender_that_twilio_does_not_take_fails_no_message(newest: World, phones: Carrier, code: int) -> None:
+    newest.notify(worker(newest, "ana"))
+    phones.faults = [trouble(400, code, "The 'From' phone number is not valid")]
+    assert f"(error {code})" in str(send(newest, phones, 78).error)
+    assert (statuses(newest), newest.outbox()[0]["attempts"]) == (["pending"], 0)
+
+
+def test_taken_and_not_sent_is_a_failure(newest: World, phones: Carrier) -> None:
+    newest.notify(worker(newest, "ana"))
+    phones.faults = [answer({"sid": "SM1", "status": "failed", "error_code": 30007}, 201)]
+    assert "30007" in words(send(newest, phones, 3))
+    assert statuses(newest) == ["failed"]

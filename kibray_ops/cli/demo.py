@@ -43,6 +43,9 @@ WORTH_TRYING = (
     ("weather fetch-snapshots --dry-run", "asks Open-Meteo and the US Census; writes nothing"),
     ("weather locate 9 39.7392 -104.9903", "a project without an address"),
     ("payroll discard --week --dry-run", "what could be taken back"),
+    ("notifications send", "the alerts as e-mails: .eml files in EMAIL_DIR"),
+    ("notifications outbox list", "who got what, who did not, and why"),
+    ("notifications cleanup", "old notifications that were read, into the archive"),
     ("runs list", "what ran, and how it ended"),
     ("db check", "what the database holds"),
 )
@@ -145,6 +148,12 @@ def _show_way_on(path: Path, found: settings.Settings) -> None:
     if settings.load()["TIMEZONE"] != found.zone:
         # The next commands would work in another zone, or complain that they find none.
         exports["KIBRAY_OPS_TIMEZONE"] = found.zone.key
+    exports |= {
+        "KIBRAY_OPS_EMAIL_BACKEND": "file",
+        "KIBRAY_OPS_EMAIL_DIR": str(path.with_name(f"{path.stem}-mail")),
+        "KIBRAY_OPS_EMAIL_FROM": "Kibray <office@example.com>",
+        "KIBRAY_OPS_SITE_URL": "https://kibray.example.com",
+    }
     lines = [
         f"\nThe demo database is {path}. To go on with it:\n",
         *(f"  export {name}={shlex.quote(value)}" for name, value in exports.items()),

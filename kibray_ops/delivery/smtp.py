@@ -8,6 +8,7 @@ import re
 import smtplib
 import socket
 import ssl
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ TIMEOUT = 30.0
 PATIENCE = 300.0
 """Seconds to wait for the reply to the final dot: RFC 5321 allows ten minutes, a run has less."""
 LONGEST_REPLY = 300
+MASK = "********"
 TAKEN, FORWARDED, GO_ON, CLOSING, LOGIN_NEEDED, GARBLED = 250, 251, 354, 421, 530, -1
 """Codes of answers; the last is smtplib's for what has none."""
 HINT = "Correct KIBRAY_OPS_EMAIL_…; `kibray-ops config show` tells where each value came from. Nothing was sent by it."
@@ -54,6 +56,19 @@ class SMTP:
         """Return what to call the server."""
         return f"the mail server {self.host}:{self.port}"
 
+    def _words(self, said: bytes | str) -> str:
+        """Return what the server said on one line, without the login, which some servers repeat."""
+        words = printable(said if isinstance(said, str) else said.decode("utf-8", "replace"))
+        if self.password:
+            plain = f"\0{self.user}\0{self.password}".encode()
+            for secret in (self.password, *(b64encode(form).decode() for form in (self.password.encode(), plain))):
+                words = words.replace(secret, MASK)
+        return words[:LONGEST_REPLY]
+
+    def _reply(self, code: int, said: bytes | str) -> str:
+        words = self._words(said)
+        return f"{code} {words}".rstrip(" .") if code > 0 else f"what is no answer: {words}"
+
     # ---- the connection
 
     def open(self) -> None:
@@ -63,7 +78,7 @@ class SMTP:
         try:
             connection = self._connect()
         except smtplib.SMTPResponseException as error:
-            raise Unreachable(f"{self.name} answered {_reply(error.smtp_code, error.smtp_error)}") from None
+            raise Unreachable(f"{self.name} answered {self._reply(error.smtp_code, error.smtp_error)}") from None
         except ssl.SSLError as error:
             raise self._no_tls(error) from None
         except (OSError, UnicodeError) as error:
@@ -96,7 +111,7 @@ class SMTP:
             missing = "STARTTLS" if self.use_tls and not isinstance(connection.sock, ssl.SSLSocket) else "a login"
             raise ConfigurationError(f"{_upper(self.name)} does not offer {missing}.", hint=HINT) from None
         except smtplib.SMTPAuthenticationError as error:
-            said = _reply(error.smtp_code, error.smtp_error)
+            said = self._reply(error.smtp_code, error.smtp_error)
             if error.smtp_code < 500:
                 raise Unreachable(f"{self.name} does not take the login now: {said}") from None
             raise ConfigurationError(
@@ -109,7 +124,7 @@ class SMTP:
                 "The user or password of the mail server has letters that a login cannot have.", hint=HINT
             ) from None
         except smtplib.SMTPResponseException as error:
-            raise Unreachable(f"{self.name} answered {_reply(error.smtp_code, error.smtp_error)}") from None
+            raise Unreachable(f"{self.name} answered {self._reply(error.smtp_code, error.smtp_error)}") from None
         except ssl.SSLError as error:
             raise self._no_tls(error) from None
         except smtplib.SMTPServerDisconnected as error:
@@ -176,7 +191,9 @@ class SMTP:
         try:
             self._announce(connection, recipient)
             connection.send(_stuffed(email.as_bytes()))
-        except OSError as error:  # every error of smtplib is one
+        except smtplib.SMTPResponseException as error:  # an answer without end
+            raise _Gone(self._reply(error.smtp_code, error.smtp_error)) from None
+        except OSError as error:  # as every other error of smtplib
             raise _Gone(_reason(error)) from None
         return self._conclude(connection)
 
@@ -188,9 +205,9 @@ class SMTP:
                 raise Refused(f"{self.name} takes no address with such letters")
             options = ["SMTPUTF8"]
         code, said = self._heard(connection.mail(self.sender.addr_spec, options))
-        if code >= 500:
+        if code >= 500 and not options:  # else it may be the recipient's letters that it does not take
             raise ConfigurationError(
-                f"{_upper(self.name)} refuses the sender {self.sender.addr_spec}: {_reply(code, said)}.",
+                f"{_upper(self.name)} refuses the sender {self.sender.addr_spec}: {self._reply(code, said)}.",
                 hint="Correct KIBRAY_OPS_EMAIL_FROM, or the login; the messages wait in the outbox.",
             )
         if code != TAKEN:
@@ -206,7 +223,7 @@ class SMTP:
         """Return an answer from before the message; raises _Gone when it is the last one."""
         code, said = answer
         if code in (CLOSING, GARBLED):
-            raise _Gone(_reply(code, said))
+            raise _Gone(self._reply(code, said))
         return answer
 
     def _conclude(self, connection: smtplib.SMTP) -> str:
@@ -220,18 +237,18 @@ class SMTP:
             self._drop()
             raise Uncertain(f"{self.name} had it all and then was silent ({_reason(error)})") from None
         if 200 <= code < 300:
-            return _words(said)
+            return self._words(said)
         if 400 <= code < 600:
             raise self._refusal(code, said)
         self._drop()
-        raise Uncertain(f"{self.name} had it all and answered {_reply(code, said)}")
+        raise Uncertain(f"{self.name} had it all and answered {self._reply(code, said)}")
 
     def _refusal(self, code: int, said: bytes) -> Exception:
         """Return what a refusal means, and leave the message behind."""
         if self._connection is not None:
             with suppress(OSError):  # it shows with the next message
                 self._connection.rset()
-        words = f"{self.name} answered {_reply(code, said)}"
+        words = f"{self.name} answered {self._reply(code, said)}"
         if code == LOGIN_NEEDED:
             return ConfigurationError(
                 f"{_upper(words)}.", hint="Set KIBRAY_OPS_EMAIL_HOST_USER and KIBRAY_OPS_EMAIL_HOST_PASSWORD."
@@ -252,15 +269,6 @@ def _stuffed(email: bytes) -> bytes:
 def _within(connection: smtplib.SMTP, seconds: float) -> None:
     if connection.sock is not None:
         connection.sock.settimeout(seconds)
-
-
-def _words(said: bytes) -> str:
-    return printable(said.decode("utf-8", "replace"))[:LONGEST_REPLY]
-
-
-def _reply(code: int, said: bytes | str) -> str:
-    words = _words(said) if isinstance(said, bytes) else printable(said)[:LONGEST_REPLY]
-    return f"{code} {words}".rstrip(" .") if code > 0 else f"what is no answer: {words}"
 
 
 def _reason(error: BaseException) -> str:

@@ -15,6 +15,9 @@ TIMEOUT = 30.0
 """Seconds to wait for each step of an exchange."""
 STOPPED = 21610
 """Twilio's code for a number that has answered STOP."""
+NOT_THE_MESSAGES_FAULT = frozenset({20003, 21212, 21603, 21606, 21659, 21660})
+"""Twilio's codes for a login, or a sender, that it does not take."""
+NEVER_SENT = ("failed", "undelivered", "canceled")
 LONGEST_REASON = 200
 
 
@@ -59,6 +62,8 @@ class Twilio:
             raise Uncertain(f"Twilio was asked and did not answer ({type(error).__name__})") from error
         told = _told(answer)
         if answer.is_success and (sid := printable(str(told.get("sid") or ""))):
+            if told.get("status") in NEVER_SENT:
+                raise Refused(f"Twilio took it and did not send it (error {told.get('error_code')})")
             return sid[:255]
         raise self._error(answer.status_code, told)
 
@@ -69,10 +74,11 @@ class Twilio:
         said += f": {words[:LONGEST_REASON].rstrip('.')}" if words else ""
         if status == httpx.codes.TOO_MANY_REQUESTS:
             return Faltering(said)
-        if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND):
+        denied = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND)
+        if status in denied or code in NOT_THE_MESSAGES_FAULT:
             return ConfigurationError(
                 f"{said}.",
-                hint="Correct KIBRAY_OPS_TWILIO_ACCOUNT_SID and KIBRAY_OPS_TWILIO_AUTH_TOKEN; the messages wait.",
+                hint="Correct KIBRAY_OPS_TWILIO_ACCOUNT_SID, _AUTH_TOKEN and _FROM; the messages wait in the outbox.",
             )
         if 300 <= status < 400:
             return ConfigurationError(f"{said}, which leads elsewhere.", hint="Correct KIBRAY_OPS_TWILIO_BASE_URL.")

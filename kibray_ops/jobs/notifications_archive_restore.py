@@ -1,21 +1,22 @@
 """kibray-ops notifications archive restore: archived notifications back into the application."""
 
+from collections.abc import Iterator, Sequence, Set
 from typing import Annotated, Any
 
 import typer
-from sqlalchemy import BigInteger, ColumnElement, literal, select
+from sqlalchemy import BigInteger, ColumnElement, cast, inspect, or_, select, true
 
 from kibray_ops import archive
 from kibray_ops.archive import ARCHIVE, NOTIFICATIONS
 from kibray_ops.bulk import given
 from kibray_ops.catalog import ONE, some, table_of
 from kibray_ops.errors import KibrayOpsError, TimeLimitReached, UsageError
-from kibray_ops.job import Outcome, Run, failures
+from kibray_ops.job import Outcome, Run, failures, warnings
 from kibray_ops.models.kibray.people import User
 from kibray_ops.models.kibray.projects import Project
 from kibray_ops.text import printable
 
-RESTORED, FAILED = "restored", "failed"
+RESTORED, FAILED, BEFORE = "restored", "failed", "restored before"
 
 
 def restore(
@@ -38,25 +39,60 @@ def restore(
         )
     rows = _rows(run, ids)
     good = [row["notification_id"] for row in rows if row["action"] == RESTORED]
+    restored: list[int] = []
     stopped: KibrayOpsError | None = None
-    done = 0
-    if not run.dry_run:
+    if run.dry_run:
+        restored = good
+    else:
         try:
-            for done in range(0, len(good), archive.BATCH):
-                run.progress("Restoring notifications", done, len(good))
-                archive.restore(run, good[done : done + archive.BATCH])
+            for columns, batch in _batches(run, rows):
+                run.progress("Restoring notifications", len(restored), len(good))
+                archive.restore(run, batch, columns)
+                restored += batch
                 run.commit_item()
         except TimeLimitReached as error:
-            stopped = error
-            good = good[: done + archive.BATCH]  # the batch was committed
+            stopped = error  # raised behind the commit of what was restored last
     odd = [(f"notification {row['notification_id']}", row["reason"]) for row in rows if row["action"] == FAILED]
-    restored = set(good)
+    before = [(f"notification {row['notification_id']}", row["reason"]) for row in rows if row["action"] == BEFORE]
+    told = set(restored)
+    held = set[str]().union(*(row["columns"] for row in rows if row["notification_id"] in told))
+    lost = [
+        (name, "Kibray's table has no such column any more; its values stay in the archive")
+        for name in _gone(run, held)
+    ]
+    for row in rows:
+        del row["columns"]
     return Outcome(
-        result={"restored": len(good), "errors": len(odd)},
-        rows=[row for row in rows if row["action"] == FAILED or row["notification_id"] in restored],
-        problems=failures("not_restored", odd, "notifications that were not restored"),
+        result={"restored": len(restored), "errors": len(odd)},
+        rows=[row for row in rows if row["action"] == FAILED or row["notification_id"] in told],
+        problems=[
+            *failures("not_restored", odd, "notifications that were not restored"),
+            *warnings("restored_before", before, "notifications that were restored before"),
+            *warnings("no_column", lost, "columns that are gone"),
+        ],
         stopped=stopped,
     )
+
+
+def _gone(run: Run, held: Set[str]) -> list[str]:
+    """Return which columns the table has no more."""
+    if not (unknown := held - set(run.catalog.tables[NOTIFICATIONS.name])):
+        return []
+    # The catalog leaves out those that the database computes.
+    there = {column["name"] for column in inspect(run.session.connection()).get_columns(NOTIFICATIONS.name)}
+    return sorted(unknown - there)
+
+
+def _batches(run: Run, rows: Sequence[dict[str, Any]]) -> Iterator[tuple[Sequence[str], list[int]]]:
+    """Yield batches of rows that had the same columns, and which of these the table has now."""
+    alike: dict[frozenset[str], list[int]] = {}
+    for row in rows:
+        if row["action"] == RESTORED:
+            alike.setdefault(row["columns"], []).append(row["notification_id"])
+    for held, ids in alike.items():
+        columns = [name for name in run.catalog.tables[NOTIFICATIONS.name] if name in held]
+        for start in range(0, len(ids), archive.BATCH):
+            yield columns, ids[start : start + archive.BATCH]
 
 
 def _rows(run: Run, ids: list[int] | None) -> list[dict[str, Any]]:
@@ -68,8 +104,9 @@ def _rows(run: Run, ids: list[int] | None) -> list[dict[str, Any]]:
     if ids:
         wanted = given(run.session, {"id": BigInteger()}, [{"id": key} for key in sorted(set(ids))])
         condition = ARCHIVE.c.id.in_(select(wanted.c.id))  # what was restored before is told, not refused
-    project_id = ARCHIVE.c.content["project_id"].as_integer()
-    has_project = projects.c.id == project_id
+    project_id = cast(ARCHIVE.c.content["project_id"].as_string(), BigInteger)
+    its_project = select(ONE).where(projects.c.id == project_id).exists()
+    has_projects = run.catalog.has(NOTIFICATIONS.name, "project_id")
     statement = (
         select(
             ARCHIVE.c.id,
@@ -77,10 +114,9 @@ def _rows(run: Run, ids: list[int] | None) -> list[dict[str, Any]]:
             ARCHIVE.c.created_at,
             ARCHIVE.c.restored_at,
             ARCHIVE.c.content["title"].as_string().label("title"),
+            archive.held_columns(run).label("columns"),
             select(ONE).where(users.c.id == ARCHIVE.c.user_id).exists().label("has_user"),
-            (project_id.is_(None) | select(ONE).where(has_project).exists()).label("has_project")
-            if run.catalog.has(NOTIFICATIONS.name, "project_id")
-            else literal(True).label("has_project"),
+            (or_(project_id.is_(None), its_project) if has_projects else true()).label("has_project"),
             select(ONE).where(NOTIFICATIONS.c.id == ARCHIVE.c.id).exists().label("is_taken"),
         )
         .where(condition)
@@ -89,17 +125,18 @@ def _rows(run: Run, ids: list[int] | None) -> list[dict[str, Any]]:
     found = run.session.execute(statement).all()
     if missing := sorted(set(ids or ()) - {row.id for row in found}):
         raise _unknown(missing)
+    required = {name for name, is_required in run.catalog.tables[NOTIFICATIONS.name].items() if is_required}
     return [
         {
             "notification_id": row.id,
             "user_id": row.user_id,
             "title": printable(row.title or ""),
             "created_at": row.created_at,
-            "action": FAILED if (reason := _obstacle(row)) else RESTORED,
-            "reason": reason or None,
+            "action": BEFORE if row.restored_at else FAILED if (reason := _obstacle(row, required)) else RESTORED,
+            "reason": "it was restored before" if row.restored_at else reason or None,
+            "columns": frozenset(row.columns.split(archive.SEPARATOR)),
         }
         for row in found
-        if row.restored_at is None
     ]
 
 
@@ -110,7 +147,9 @@ def _unknown(ids: list[int]) -> UsageError:
     )
 
 
-def _obstacle(row: Any) -> str:
+def _obstacle(row: Any, required: Set[str]) -> str:
+    if lacking := sorted(required - set(row.columns.split(archive.SEPARATOR))):
+        return f"it was archived before there was a column {lacking[0]}, which must be filled"
     if row.is_taken:
         return "another notification has its number by now"
     if not row.has_user:

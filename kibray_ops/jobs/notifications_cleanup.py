@@ -60,13 +60,15 @@ def cleanup(
     """
     days = older_than or run.settings["ARCHIVE_AFTER_DAYS"]
     cutoff = run.now - timedelta(days=days)
-    condition = archive.is_old(run, cutoff)
-    rows = _summary(run, condition)
+    rows = _summary(run, archive.is_old(run, cutoff))
     pruned = {name: (table, where) for name, table, where in _prunable(run, purge_after)}
     counts = {
         name: run.session.execute(select(func.count()).select_from(table).where(where)).scalar_one()
+        if run.catalog.has(table.name)  # not in a dry run before `db init`
+        else 0
         for name, (table, where) in pruned.items()
     }
+    spans = archive.batches(run, cutoff)
     total = sum(row["notifications"] for row in rows)
     kept: list[int] = []
     stopped: KibrayOpsError | None = None
@@ -74,12 +76,15 @@ def cleanup(
         for name, (table, where) in pruned.items():
             if counts[name]:
                 run.session.execute(delete(table).where(where))
+        total = 0
         try:
             run.commit_item()
-            total, kept = 0, []
-            for moved in _move_all(run, condition, sum(row["notifications"] for row in rows)):
-                total += moved.count
+            for number, span in enumerate(spans):
+                run.progress("Archiving notifications", number * archive.BATCH, len(spans) * archive.BATCH)
+                moved = archive.move(run, cutoff, span)
+                total += moved.archived
                 kept += moved.kept
+                run.commit_item()
         except TimeLimitReached as error:
             stopped = error
     odd = [(f"notification {key}", "it cannot be copied exactly, and stays where it is") for key in kept]
@@ -89,19 +94,6 @@ def cleanup(
         problems=failures("not_archived", odd, "notifications that were not archived"),
         stopped=stopped,
     )
-
-
-def _move_all(run: Run, condition: ColumnElement[bool], expected: int) -> Iterator[archive.Moved]:
-    """Archive batch by batch, each in a transaction of its own."""
-    last, done = 0, 0
-    while True:
-        run.progress("Archiving notifications", done, max(done, expected))
-        moved = archive.move(run, condition, after=last)
-        if moved.last is None:
-            return
-        yield moved
-        run.commit_item()
-        last, done = moved.last, done + moved.count
 
 
 def _summary(run: Run, condition: ColumnElement[bool]) -> list[dict[str, Any]]:
@@ -133,8 +125,6 @@ def _summary(run: Run, condition: ColumnElement[bool]) -> list[dict[str, Any]]:
 
 def _prunable(run: Run, purge_after: int | None) -> Iterator[tuple[str, Table, ColumnElement[bool]]]:
     """Yield which rows of our own tables nobody needs any more."""
-    if not run.catalog.has(RUNS.name):
-        return  # a dry run before `db init`
     horizon = run.now - timedelta(days=run.settings["RUNS_KEEP_DAYS"])
     # `status` tells when each job last succeeded, however long ago.
     newest = select(func.max(RUNS.c.id)).where(RUNS.c.status == SUCCEEDED).group_by(RUNS.c.job)
@@ -144,7 +134,9 @@ def _prunable(run: Run, purge_after: int | None) -> Iterator[tuple[str, Table, C
         *(and_(LEDGER.c.kind == kind, _is_gone(table, LEDGER.c.subject_id)) for kind, table in TOLD_OF.items()),
     ]
     yield "pruned_ledger", LEDGER, and_(LEDGER.c.told_at < horizon, or_(*over))
-    is_over = and_(DELIVERIES.c.ended_at < horizon, _is_gone(NOTIFICATIONS, DELIVERIES.c.notification_id))
+    # One that may come back, from the archive too, would be queued anew.
+    its_id = DELIVERIES.c.notification_id
+    is_over = and_(DELIVERIES.c.ended_at < horizon, _is_gone(NOTIFICATIONS, its_id), _is_gone(ARCHIVE, its_id))
     yield "pruned_deliveries", DELIVERIES, is_over
     yield "pruned_forecasts", FORECASTS, FORECASTS.c.fetched_at < run.now - CACHED
     yield "pruned_places", PLACES, _is_gone(table_of(Project), PLACES.c.project_id)

@@ -3,13 +3,11 @@
 from typing import Annotated
 
 import typer
-from sqlalchemy import update
 
 from kibray_ops import outbox
 from kibray_ops.errors import UsageError
-from kibray_ops.job import Outcome, Run, warnings
+from kibray_ops.job import Outcome, Run
 from kibray_ops.models.operations import CANCELLED, PENDING, UNKNOWN
-from kibray_ops.outbox import DELIVERIES
 
 CANCELLABLE = (PENDING, UNKNOWN)
 
@@ -34,15 +32,9 @@ def cancel(
     rows = [row for row in found if row["status"] in CANCELLABLE]
     if rows and not run.dry_run:
         values = {"status": CANCELLED, "last_error": "an operator cancelled it", "ended_at": run.now}
-        still = DELIVERIES.c.status.in_(CANCELLABLE)
-        run.session.execute(update(DELIVERIES).where(outbox.is_one_of(run, rows), still).values(values))
-    odd = [
-        (f"delivery {row['delivery_id']}", f"it is {row['status']}")
-        for row in found
-        if row not in rows and row["delivery_id"] in (ids or ())
-    ]
+        rows = outbox.change(run, rows, CANCELLABLE, values)
     return Outcome(
         result={"cancelled": len(rows)},
         rows=rows,
-        problems=warnings("not_cancelled", odd, "deliveries that are not cancelled"),
+        problems=outbox.unchanged(found, rows, ids, "not_cancelled"),
     )

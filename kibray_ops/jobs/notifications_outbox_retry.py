@@ -3,14 +3,14 @@
 from typing import Annotated
 
 import typer
-from sqlalchemy import delete, update
+from sqlalchemy import delete
 
 from kibray_ops import outbox
 from kibray_ops.delivery import SMS
 from kibray_ops.errors import UsageError
-from kibray_ops.job import Outcome, Run, warnings
+from kibray_ops.job import Outcome, Run
 from kibray_ops.models.operations import CANCELLED, EXPIRED, FAILED, PENDING, SUPPRESSED, UNKNOWN
-from kibray_ops.outbox import DELIVERIES, SUPPRESSIONS
+from kibray_ops.outbox import SUPPRESSIONS
 
 RETRIED = (FAILED, UNKNOWN, EXPIRED, CANCELLED, SUPPRESSED, PENDING)
 IN_BULK = (FAILED, EXPIRED)
@@ -48,15 +48,9 @@ def retry(
             "expires_at": run.now + outbox.LIFETIME,
             "ended_at": None,
         }
-        still = DELIVERIES.c.status.in_(RETRIED)  # a run may be sending meanwhile
-        run.session.execute(update(DELIVERIES).where(outbox.is_one_of(run, rows), still).values(values))
-    odd = [
-        (f"delivery {row['delivery_id']}", "its notification is gone" if row["is_gone"] else f"it is {row['status']}")
-        for row in found
-        if row not in rows and row["delivery_id"] in (ids or ())
-    ]
+        rows = outbox.change(run, rows, RETRIED, values)
     return Outcome(
         result={"retried": len(rows)},
         rows=rows,
-        problems=warnings("not_retried", odd, "deliveries that are not retried"),
+        problems=outbox.unchanged(found, rows, ids, "not_retried"),
     )

@@ -22,14 +22,13 @@ from kibray_ops.delivery import (
 )
 from kibray_ops.delivery.phone import segments
 from kibray_ops.errors import ConfigurationError, KibrayOpsError, TimeLimitReached
-from kibray_ops.job import Outcome, Problem, Run, failures, warnings
+from kibray_ops.job import FAILURE, Outcome, Problem, Run, failures, warnings
 from kibray_ops.messages import letter
 from kibray_ops.models.operations import CANCELLED, EXPIRED, FAILED, PENDING, SENT, SUPPRESSED, UNKNOWN
-from kibray_ops.outbox import Batch, Fate, Item, Person, Plan
+from kibray_ops.outbox import NOT_DELIVERED, Batch, Fate, Item, Person, Plan
 
 PATIENCE = 3
 """Messages in a row that a service leaves without a clear answer, before the others wait for the next run."""
-NOT_DELIVERED = (FAILED, UNKNOWN, EXPIRED)
 NOBODY = "a user who is gone"
 NOUNS = {EMAIL: "e-mail", SMS: "SMS"}
 
@@ -104,30 +103,40 @@ class _Office:
             try:
                 run.commit_item()
                 self._send(claimed, transports[batch.channel])
-            except (TimeLimitReached, ConfigurationError) as error:
+            except ConfigurationError as error:
                 outbox.release(run, claimed)
                 self.stopped = error
-                return
+                self.closed[batch.channel] = self._said(error).rstrip(".")
+            except TimeLimitReached as error:
+                outbox.release(run, claimed)
+                self.stopped = error
+                break
         run.progress("Sending messages", len(due), len(due))
+        for channel, why in self.closed.items():
+            outbox.note(run, [batch for batch in due if batch.channel == channel and self._waits(batch)], why)
+
+    def _waits(self, batch: Batch) -> bool:
+        return batch.key not in self.fates
 
     def _send(self, batch: Batch, transport: Transport) -> None:
         run, channel = self.run, batch.channel
         try:
             provider_id = transport.send(self._message(batch))
         except DeliveryError as error:
-            fate = self._failed(batch, error)
+            if (fate := self._failed(batch, error)) is None:
+                return
         else:
-            outbox.mark_sent(run, batch, provider_id)
+            outbox.mark(run, batch, SENT, provider_id=run.settings.redact(provider_id)[:255])
             fate = Fate(SENT, "")
             self.in_doubt[channel] = 0
         self.fates[batch.key] = fate
 
-    def _failed(self, batch: Batch, error: DeliveryError) -> Fate:
+    def _failed(self, batch: Batch, error: DeliveryError) -> Fate | None:
         run, said = self.run, self._said(error)
         if isinstance(error, Unreachable):
             outbox.release(run, batch)
             self.closed[batch.channel] = said
-            return Fate(PENDING, said)
+            return None
         self.in_doubt[batch.channel] += isinstance(error, Faltering | Uncertain)
         if self.in_doubt[batch.channel] >= PATIENCE:
             self.closed[batch.channel] = f"{PATIENCE} messages in a row got no clear answer, the last: {said}"
@@ -135,7 +144,7 @@ class _Office:
             again = run.clock.local(outbox.put_off(run, batch, said))
             return Fate(PENDING, f"{said}; it is tried again from {again:%Y-%m-%d %H:%M} on", is_odd=True)
         status = UNKNOWN if isinstance(error, Uncertain) else SUPPRESSED if isinstance(error, Unwanted) else FAILED
-        outbox.mark_ended(run, batch, status, said)
+        outbox.mark(run, batch, status, reason=said)
         if isinstance(error, Unwanted):
             outbox.suppress(run, batch.channel, batch.address, said)
         if isinstance(error, Refused):
@@ -163,7 +172,7 @@ class _Office:
     def outcome(self) -> Outcome:
         run = self.run
         due = [(batch, self._fate(batch)) for batch in self.plan.due]
-        ends = Counter(fate.status for _, fate in self.plan.ended)
+        ends = Counter(fate.status for _, fate in (*self.plan.untold, *self.plan.ended))
         for batch, fate in due:
             ends[fate.status] += len(batch.items)
         rows = [*(self._row(batch, fate) for batch, fate in due), *self._others()]
@@ -201,7 +210,7 @@ class _Office:
     def _others(self) -> Iterable[dict[str, Any]]:
         """Yield a row for those deliveries of a person that ended, or wait, for the same reason without a message."""
         groups: dict[tuple[str, int, Fate], list[Item]] = {}
-        for item, fate in (*self.plan.ended, *self.plan.waiting):
+        for item, fate in (*self.plan.untold, *self.plan.ended, *self.plan.waiting):
             groups.setdefault((item.channel, item.user_id, fate), []).append(item)
         for (channel, user_id, fate), items in groups.items():
             yield {
@@ -240,7 +249,7 @@ def _problems(rows: Sequence[dict[str, Any]]) -> list[Problem]:
     for row in rows:
         del row["is_odd"]
     return [
-        *failures("not_delivered", failed, "messages that were not delivered"),
+        *(Problem(FAILURE, "not_delivered", who, words) for who, words in failed),  # each of them is named
         *warnings("put_off", odd, "messages that wait or are not wanted"),
     ]
 

@@ -142,7 +142,7 @@ class Delivery(Operations, table=True):
     """The outbox: what became of one notification on one channel, `email` or `sms`.
 
     A claim freezes which deliveries are one message (their batch) and the message's id; another try sends just that.
-    A row may go only when its notification is gone: without it, the notification would be queued anew.
+    A row may go only when its notification is gone, from the archive too: without it, it would be queued anew.
     """
 
     __tablename__ = "kibray_ops_delivery"

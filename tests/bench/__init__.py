@@ -1,4 +1,6 @@
-"""Measurements, run by hand: `python -m tests.bench.payroll`, `….invoices`, `….alerts`, `….weather`, `….startup`."""
+"""Measurements, run by hand: `python -m tests.bench.payroll`, `….invoices`, `….alerts`, `….weather`,
+`….notifications`, `….startup`.
+"""
 
 import statistics
 import tempfile
