@@ -510,8 +510,8 @@ _MARK = (
 )
 
 
-def claim(run: Run, batch: Batch) -> Batch | None:
-    """Freeze a batch for sending; without what was cancelled meanwhile, and None where nothing is left."""
+def claim(run: Run, batch: Batch) -> Batch:
+    """Freeze a batch for sending, and return it without what was cancelled meanwhile; nothing may be left of it."""
     values = {
         "ids": [item.id for item in batch.items],
         "key": batch.key,
@@ -520,8 +520,7 @@ def claim(run: Run, batch: Batch) -> Batch | None:
         "run": run.id,
     }
     claimed = set(run.session.connection().execute(_CLAIM, values).scalars())
-    left = tuple(item for item in batch.items if item.id in claimed)
-    return replace(batch, items=left) if left else None
+    return replace(batch, items=tuple(item for item in batch.items if item.id in claimed))
 
 
 def release(run: Run, batch: Batch) -> None:

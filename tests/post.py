@@ -60,6 +60,8 @@ class PostOffice:
     taken: list[Mail] = field(default_factory=list)
     connections: int = 0
     commands: list[str] = field(default_factory=list)
+    greeting_fault: str = ""
+    """What EHLO and HELO are answered."""
     sender_fault: str = ""
     """What MAIL is answered."""
     international_fault: str = ""
@@ -84,7 +86,10 @@ class PostOffice:
         session.host_name = hostname  # type: ignore[assignment]
         session.mails = 0  # type: ignore[attr-defined]
         self.connections += 1
-        return responses
+        return [self.greeting_fault] if self.greeting_fault else responses
+
+    async def handle_HELO(self, server: Any, session: Session, envelope: Envelope, hostname: str) -> str:
+        return self.greeting_fault or "250 localhost"
 
     async def handle_MAIL(
         self, server: Any, session: Session, envelope: Envelope, address: str, options: list[str]

@@ -1127,3 +1127,30 @@ def test_restoring_at_the_terminal(newest: World) -> None:
     assert told.returncode == 3
     assert f"notification {keys[1]}: another notification has its number by now" in told.stdout
     assert numbers(newest) == keys
+
+
+def test_a_restored_one_among_those_that_are_archived_stays(newest: World) -> None:
+    keys = [old(newest, newest.user()) for _ in range(3)]
+    clean(newest)
+    done(newest.execute("restore-notifications", at="2025-11-23T02:00", ids=[keys[1]]))
+    before = stored(newest)
+    around = old(newest, newest.user())
+    newest.sql(f"UPDATE {NOTIFICATIONS} SET id = 0 - id WHERE id = ?", around)
+    newest.sql(f"UPDATE {NOTIFICATIONS} SET id = 1000 WHERE id < 0")
+    assert clean(newest).result["archived"] == 1
+    assert stored(newest) == before
+    assert kept(newest) == [keys[0], keys[2], 1000]
+
+
+def test_a_delivery_stays_while_its_notification_may_come_back(world: World) -> None:
+    """Else a restored one that is marked unread would be mailed again."""
+    world.environment["KIBRAY_OPS_RUNS_KEEP_DAYS"] = "1"
+    world.notify(world.user("ana"), at="2025-11-24T06:00")
+    done(world.execute("send-pending-notifications", at="2025-11-24T07:00"))
+    world.sql(f"UPDATE {NOTIFICATIONS} SET is_read = ?", True)
+    for day in ("2025-11-27", "2025-11-28"):
+        done(world.execute("cleanup-old-notifications", at=f"{day}T02:00", older_than=1))
+    assert [row["status"] for row in world.outbox()] == ["sent"]
+    done(world.execute("restore-notifications", at="2025-11-28T03:00", everything=True))
+    world.sql(f"UPDATE {NOTIFICATIONS} SET is_read = ?", False)
+    assert done(world.execute("send-pending-notifications", at="2025-11-28T04:00")).result["sent"] == 0

@@ -221,6 +221,15 @@ def test_a_title_is_left_something_however_long_the_link() -> None:
     assert told == f"{'x' * (SHORTEST_TITLE - 3)}...\n{SITE}{link}"
 
 
+@pytest.mark.parametrize(("over", "is_named"), [(0, True), (1, False)])
+def test_the_last_letter_of_an_sms(over: int, is_named: bool) -> None:
+    """There must be room for saying how many are left out, too."""
+    rest = len(f"2 new notifications:\n- first\n- \nand 1 more.\n{SITE}")
+    last = "x" * (LONGEST_SMS - rest + over)
+    told = letter.sms(en, [notice("first"), notice(last)], SITE)
+    assert (f"- {last}\n" in told, "and 1 more." in told) == (is_named, not is_named)
+
+
 def test_an_sms_of_several_notices_names_as_many_as_have_room() -> None:
     few = [notice(f"Notice {number}") for number in range(3)]
     assert letter.sms(en, few, SITE) == f"3 new notifications:\n- Notice 0\n- Notice 1\n- Notice 2\n{SITE}"

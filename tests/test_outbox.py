@@ -694,3 +694,150 @@ def test_a_login_that_the_server_repeats_is_not_repeated(newest: World) -> None:
     kept = json.dumps([newest.runs(), newest.outbox()], default=str)
     assert plain not in kept
     assert PASSWORD[:8] not in kept
+
+
+# ---- what was claimed together
+
+
+def test_a_frozen_batch_is_sent_again_whole_while_anything_in_it_is_news(world: World, post: PostOffice) -> None:
+    """One was read meanwhile, one would have expired alone, one is news: what was claimed together stays together."""
+    ana = world.user("ana")
+    keys = [world.notify(ana, f"Notice {day}", at=f"2025-11-{day}T08:00") for day in (21, 22, 23)]
+    post.recipient_faults["ana@example.com"] = ["450 4.2.0 Greylisted"] * 2
+    send(world, post)
+    (batch,) = {row["batch"] for row in world.outbox()}
+    world.sql("UPDATE core_notification SET is_read = ? WHERE id = ?", True, keys[1])
+    send(world, post, at="2025-11-24T08:30")
+    world.sql("DELETE FROM core_notification WHERE id = ?", keys[2])
+    assert {row["batch"] for row in world.outbox()} == {batch}
+    world.sql("UPDATE kibray_ops_delivery SET expires_at = ?", datetime(2025, 12, 1, tzinfo=UTC))
+    report = send(world, post, at="2025-11-24T09:30")
+    (mail,) = post.taken
+    assert "Notice 21" in mail.text
+    assert "Notice 22" in mail.text
+    assert [(row["status"], row["last_error"]) for row in world.outbox()] == [
+        ("sent", None), ("sent", None), ("cancelled", "its notification is gone")
+    ]  # fmt: skip
+    assert (report.result["sent"], report.result["cancelled"]) == (2, 1)
+    assert all(row["ended_at"] for row in world.outbox())
+
+
+def test_a_batch_expires_with_its_last_and_is_cancelled_when_all_is_read(world: World, post: PostOffice) -> None:
+    for name in ("ana", "bob"):
+        for day in (22, 23):
+            world.notify(world.user(name), at=f"2025-11-{day}T06:00")
+        post.recipient_faults[f"{name}@example.com"] = ["450 4.2.0 Greylisted"]
+    send(world, post)
+    world.sql("UPDATE core_notification SET is_read = ? WHERE user_id = ?", True, world.user("bob"))
+    send(world, post, 3, at="2025-11-26T07:00")
+    by_user = {row["user_id"]: row["status"] for row in world.outbox()}
+    assert by_user == {world.user("ana"): "expired", world.user("bob"): "cancelled"}
+    assert post.taken == []
+
+
+def test_a_claim_that_is_taken_back_keeps_what_was_frozen(world: World, post: PostOffice) -> None:
+    world.notify(world.user("ana"))
+    post.recipient_faults["ana@example.com"] = ["450 4.2.0 Greylisted"]
+    send(world, post)
+    frozen = [(row["batch"], row["message_id"]) for row in world.outbox()]
+    post.sender_fault = "553 5.7.1 Sender address rejected"
+    send(world, post, 78, at="2025-11-24T08:00")
+    assert [(row["batch"], row["message_id"]) for row in world.outbox()] == frozen
+    assert world.outbox()[0]["attempts"] == 1
+    post.sender_fault = ""
+    send(world, post, at="2025-11-24T08:00")
+    assert post.taken[0].content["Message-ID"] == frozen[0][1]
+
+
+def test_one_of_several_that_is_cancelled_meanwhile_is_left_out(world: World, post: PostOffice) -> None:
+    first, ana = world.user("first"), world.user("ana")
+    world.notify(first, at="2025-11-24T05:00")
+    for title in ("Cancelled", "Kept"):
+        world.notify(ana, title)
+
+    def cancel(_mail: object) -> None:
+        if len(post.taken) == 1:
+            world.sql("UPDATE kibray_ops_delivery SET status = 'cancelled' WHERE id = ?", world.outbox()[1]["id"])
+
+    post.on_data = cancel
+    report = send(world, post)
+    assert statuses(world) == ["sent", "cancelled", "sent"]
+    assert [mail.content["Subject"] for mail in post.to("ana@example.com")] == ["Kept"]
+    assert "Cancelled" not in post.taken[1].text
+    assert (report.result["sent"], report.result["cancelled"]) == (2, 1)
+
+
+def test_a_server_that_goes_away_in_the_middle_leaves_the_rest_waiting(world: World, post: PostOffice) -> None:
+    for number in range(4):
+        world.notify(world.user(f"u{number}"))
+    post.hang_up_after = 1
+
+    def close(_mail: object) -> None:
+        post.greeting_fault = "554 5.3.2 Closed for today"
+
+    post.on_data = close
+    report = send(world, post, 3)
+    assert statuses(world) == ["sent", "pending", "pending", "pending"]
+    assert [row["attempts"] for row in world.outbox()] == [1, 0, 0, 0]
+    assert "Closed for today; 3 messages wait" in reasons(report)[0]
+    assert report.result["waiting"] == 3
+    post.greeting_fault, post.hang_up_after, post.on_data = "", 0, lambda _: None
+    assert send(world, post).result["sent"] == 3
+
+
+def test_only_silence_in_a_row_closes_the_channel(newest: World, post: PostOffice) -> None:
+    for number in range(7):
+        newest.notify(newest.user(f"u{number}"))
+    for number, fault in enumerate((HANG_UP, HANG_UP, "", HANG_UP, "550 5.7.1 spam", HANG_UP, HANG_UP)):
+        if fault:
+            post.data_faults[f"u{number}@example.com"] = [fault]
+    send(newest, post, 3)
+    assert statuses(newest) == ["unknown", "unknown", "sent", "unknown", "failed", "unknown", "unknown"]
+
+
+def test_a_server_that_breaks_off_with_everybody_is_left_alone(newest: World, post: PostOffice) -> None:
+    for number in range(6):
+        newest.notify(newest.user(f"u{number}"))
+        post.recipient_faults[f"u{number}@example.com"] = [HANG_UP] * 2
+    send(newest, post, 3)
+    assert [row["attempts"] for row in newest.outbox()] == [1, 1, 1, 0, 0, 0]
+    assert set(statuses(newest)) == {"pending"}
+
+
+def test_a_retried_delivery_begins_anew(world: World, post: PostOffice) -> None:
+    world.notify(world.user("ana"))
+    gone = world.notify(world.user("gone"))
+    for name in ("ana", "gone"):
+        post.recipient_faults[f"{name}@example.com"] = ["450 4.2.0 Greylisted", "550 5.1.1 No such user here"]
+    send(world, post)
+    send(world, post, 3, at="2025-11-24T08:00")
+    world.sql("DELETE FROM core_notification WHERE id = ?", gone)
+    first, second = (row["id"] for row in world.outbox())
+    report = done(world.execute("retry-deliveries", at="2025-11-30T08:00", ids=[first, second]))
+    assert (report.result, reasons(report)) == (
+        {"retried": 1},
+        [f"warning delivery {second}: its notification is gone"],
+    )
+    row = world.rows("kibray_ops_delivery")[0]
+    assert (row["status"], row["attempts"], row["ended_at"]) == ("pending", 0, None)
+    assert str(row["next_attempt_at"])[:19] == "2025-11-30 15:00:00"
+    assert str(row["expires_at"])[:19] == "2025-12-03 15:00:00"
+    assert send(world, post, at="2025-11-30T08:00").result["sent"] == 1
+
+
+def test_an_operator_settles_what_is_unknown_and_retries_it_one_by_one(world: World, post: PostOffice) -> None:
+    world.notify(world.user("ana"))
+    post.data_faults["ana@example.com"] = [HANG_UP]
+    send(world, post, 3)
+    assert world.execute("retry-deliveries", at=NOW, status="unknown").exit_code == 2
+    assert world.execute("cancel-deliveries", at=NOW, status="unknown").exit_code == 2
+    key = world.outbox()[0]["id"]
+    assert done(world.execute("cancel-deliveries", at=NOW, ids=[key])).result == {"cancelled": 1}
+    assert (statuses(world), send(world, post).result["sent"]) == (["cancelled"], 0)
+
+
+def test_without_an_address_of_the_site_the_links_are_left_out(newest: World, post: PostOffice) -> None:
+    newest.notify(newest.user("ana"), link_url="/invoices/1/")
+    report = send(newest, post, KIBRAY_OPS_SITE_URL="")
+    assert "SITE_URL is not set" in reasons(report)[0]
+    assert "/invoices/1/" not in post.taken[0].text + post.taken[0].html

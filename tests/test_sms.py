@@ -1,15 +1,18 @@
 """SMS by Twilio's API: to whom, when, and what becomes of what got no clear answer."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from kibray_ops.clock import Clock
+from kibray_ops.outbox import quiet_until
 from kibray_ops.report import Report
 from tests.post import ACCOUNT, NUMBER, TOKEN, Carrier, PostOffice, trouble
 from tests.sky import Reply, answer
-from tests.world import World, done
+from tests.world import ZONE, World, done
 
 SEND = "send-pending-notifications"
 NOON = "2025-11-24T12:00"
@@ -213,6 +216,69 @@ def test_stop_suppresses_the_number_for_good(world: World, phones: Carrier) -> N
     assert world.execute("retry-deliveries", at="2025-11-25T12:30", status="suppressed").exit_code == 2
     done(world.execute("retry-deliveries", at="2025-11-25T12:30", ids=[last["id"]]))
     assert send(world, phones, at="2025-11-25T13:00").result["sent"] == 1
+
+
+def test_two_people_with_one_number_that_wants_no_more(world: World, phones: Carrier) -> None:
+    for name in ("ana", "bob"):
+        world.notify(worker(world, name))
+    phones.stopped = {"+13035550111"}
+    send(world, phones)
+    assert statuses(world) == ["suppressed"] * 2
+    assert len(world.sql("SELECT * FROM kibray_ops_suppression")) == 1
+
+
+def test_only_the_number_that_is_retried_is_written_to_again(world: World, phones: Carrier) -> None:
+    for name, phone in (("ana", "303 555 0111"), ("bob", "303 555 0122"), ("eve", "")):
+        world.notify(worker(world, name, phone))
+    phones.stopped = {"+13035550111", "+13035550122"}
+    send(world, phones)
+    ids = {row["user_id"]: row["id"] for row in world.outbox()}
+    ana, eve = ids[world.user("ana")], ids[world.user("eve")]
+    done(world.execute("retry-deliveries", at="2025-11-24T13:00", ids=[eve]))
+    assert len(world.sql("SELECT * FROM kibray_ops_suppression")) == 2
+    done(world.execute("retry-deliveries", at="2025-11-24T13:00", ids=[ana]))
+    assert [row["address"] for row in world.sql("SELECT * FROM kibray_ops_suppression")] == ["+13035550122"]
+
+
+def test_sms_that_are_turned_on_later_go_out_beside_the_e_mail(
+    newest: World, post: PostOffice, phones: Carrier
+) -> None:
+    newest.notify(worker(newest, "ana"))
+    mail = {**post.environment, "KIBRAY_OPS_EMAIL_TYPES": "all"}
+    send(newest, phones, KIBRAY_OPS_SMS_TYPES="", **mail)
+    assert (len(post.taken), len(phones.taken)) == (1, 0)
+    send(newest, phones, **mail)
+    assert (len(post.taken), len(phones.taken)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("at", "end"),
+    [
+        ("2025-11-24T22:00", "2025-11-25T07:00:00-07:00"),
+        ("2025-11-25T02:00", "2025-11-25T07:00:00-07:00"),
+        ("2025-11-01T23:00", "2025-11-02T07:00:00-07:00"),
+        ("2025-11-25T07:00", None),
+    ],
+)
+def test_when_quiet_hours_end(at: str, end: str | None) -> None:
+    clock = Clock(ZoneInfo(ZONE)).at(datetime.fromisoformat(at))
+    found = quiet_until(clock, (time(20), time(7)))
+    assert (found and found.isoformat()) == end
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        trouble(403, 20403, "Forbidden"),
+        trouble(404, 20404, "Not found"),
+        Reply(b"", 301, "text/html"),
+    ],
+)
+def test_what_an_operator_has_to_change_fails_no_message(newest: World, phones: Carrier, fault: Reply) -> None:
+    newest.notify(worker(newest, "ana"))
+    phones.faults = [fault]
+    assert str(fault.status) in str(send(newest, phones, 78).error)
+    assert (statuses(newest), newest.outbox()[0]["attempts"]) == (["pending"], 0)
 
 
 def test_a_number_that_twilio_refuses_fails_and_stops_nobody(world: World, phones: Carrier) -> None:

@@ -97,8 +97,10 @@ class _Office:
             if batch.channel in self.closed:
                 continue
             claimed = outbox.claim(run, batch)
-            if claimed is None:
-                self.fates[batch.key] = Fate(CANCELLED, "it was cancelled meanwhile")
+            left_out = [item for item in batch.items if item not in claimed.items]
+            self.plan.ended.extend((item, Fate(CANCELLED, "it was cancelled meanwhile")) for item in left_out)
+            due[number] = claimed
+            if not claimed.items:
                 continue
             try:
                 run.commit_item()
@@ -171,7 +173,7 @@ class _Office:
 
     def outcome(self) -> Outcome:
         run = self.run
-        due = [(batch, self._fate(batch)) for batch in self.plan.due]
+        due = [(batch, self._fate(batch)) for batch in self.plan.due if batch.items]
         ends = Counter(fate.status for _, fate in (*self.plan.untold, *self.plan.ended))
         for batch, fate in due:
             ends[fate.status] += len(batch.items)
@@ -225,7 +227,7 @@ class _Office:
             }
 
     def _closings(self) -> list[Problem]:
-        held = Counter(batch.channel for batch in self.plan.due if self._fate(batch).status == PENDING)
+        held = Counter(batch.channel for batch in self.plan.due if batch.items and self._waits(batch))
         odd = [
             (NOUNS[channel], f"{why}; {held[channel]:,} {'message waits' if held[channel] == 1 else 'messages wait'}")
             for channel, why in self.closed.items()
