@@ -92,10 +92,11 @@ def move(run: Run, cutoff: datetime, span: Span) -> Moved:
     content: ColumnElement[Any] = literal_column(f"to_jsonb({NOTIFICATIONS.name})").label("content")
     has_strangers = not _known(run).issuperset(_columns(run))
     exact = literal_column(_READS_BACK, Boolean) if has_strangers else true()
+    inexact = select(NOTIFICATIONS.c.id).where(condition, ~exact)
+    left = run.session.execute(inexact).scalars().all() if has_strangers else ()
     taken = delete(NOTIFICATIONS).where(condition, exact).returning(*_KEYS, content).cte("taken")
     copied = _copy(run, select(*taken.c)).returning(ARCHIVE.c.id).cte("copied")
     archived = run.session.execute(select(func.count()).select_from(copied)).scalar_one()
-    left = run.session.execute(select(NOTIFICATIONS.c.id).where(condition)).scalars() if has_strangers else ()
     return Moved(archived, tuple(sorted(left)))
 
 

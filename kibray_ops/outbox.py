@@ -33,6 +33,7 @@ from kibray_ops.bulk import given, insert_all, update_all
 from kibray_ops.catalog import ONE, baseline, some, table_of
 from kibray_ops.clock import Clock
 from kibray_ops.delivery import EMAIL, SMS
+from kibray_ops.delivery.mime import mailbox
 from kibray_ops.delivery.phone import e164
 from kibray_ops.errors import UsageError
 from kibray_ops.job import Problem, Run, called, warnings
@@ -60,6 +61,8 @@ from kibray_ops.text import is_mail_address, printable
 DELIVERIES, SUPPRESSIONS, RUNS = table_of(Delivery), table_of(Suppression), table_of(RunRecord)
 NOTIFICATIONS, USERS, PROFILES = table_of(Notification), table_of(User), table_of(Profile)
 PREFERENCES, EMPLOYEES = table_of(NotificationPreference), table_of(Employee)
+IS_OPEN = DELIVERIES.c.status.in_(bindparam("open", (PENDING, SENDING), expanding=True, literal_execute=True))
+"""The condition for what waits or is being sent, in the words of the index: SQLite cannot tell of parameters."""
 LIFETIME = timedelta(hours=72)
 """How long after it was written, or an operator's retry, a notification is still worth sending."""
 DELAYS = tuple(timedelta(minutes=minutes) for minutes in (5, 30, 2 * 60, 6 * 60, 24 * 60))
@@ -205,8 +208,7 @@ def _portions(items: Sequence[Item]) -> list[list[Item]]:
 def _batch(run: Run, channel: str, person: Person, items: Sequence[Item], key: str | None) -> Batch:
     address = _address(run, channel, person)
     new = key or uuid4().hex
-    domain = run.settings["EMAIL_FROM"].rpartition("@")[2].rstrip("> ")
-    message_id = items[0].message_id or f"<{new}@{domain}>"
+    message_id = items[0].message_id or f"<{new}@{mailbox(run.settings['EMAIL_FROM']).domain}>"
     return Batch(channel, person, address, tuple(items), new, message_id, is_new=key is None)
 
 
@@ -227,7 +229,7 @@ def _age(item: Item) -> tuple[datetime, int, str]:
 
 def _open(run: Run) -> list[Item]:
     """Return what is queued and not ended, and what a run that died was about to send."""
-    return [_item(run, row) for row in _queued(run, DELIVERIES.c.status.in_((PENDING, SENDING)))]
+    return [_item(run, row) for row in _queued(run, IS_OPEN)]
 
 
 def _untold(run: Run) -> list[tuple[Item, Fate]]:
@@ -369,11 +371,10 @@ def _judge(
     """Return for what is sent together how each ends or why it waits; None: it is due."""
     there = [item for item in group if item.is_read is not None]
     gone = Fate(CANCELLED, "its notification is gone")
+    # Only the holder of the lock knows that the run that was sending it is dead.
+    killed = Fate(PENDING, "a run is sending it, or was killed") if run.dry_run else Fate(UNKNOWN, KILLED)
     fate = _fate(run, there, person, stopped, began) if there else gone
-    return [
-        (item, Fate(UNKNOWN, KILLED) if item.status == SENDING else gone if item.is_read is None else fate)
-        for item in group
-    ]
+    return [(item, killed if item.status == SENDING else gone if item.is_read is None else fate) for item in group]
 
 
 KILLED = "the run that was sending it was killed, and did not write whether it had arrived"
@@ -439,14 +440,15 @@ def enqueue(run: Run, planned: Plan) -> Plan:
         made = insert_all(run.session, DELIVERIES, rows, same)
         columns = (DELIVERIES.c.id, DELIVERIES.c.notification_id, DELIVERIES.c.channel)
         ids = {(row.notification_id, row.channel): row.id for row in run.session.execute(made.returning(*columns))}
+    before = [(item, fate) for item, fate in planned.ended if item.id is not None]
     if rows := [
-        {"id": item.id, "run_id": run.id, **_ended(run, planned, item, fate)}
-        for item, fate in planned.ended
-        if item.id is not None
+        {"id": item.id, "expires_at": item.expires_at, "run_id": run.id, **_ended(run, planned, item, fate)}
+        for item, fate in before
     ]:
-        still_open = DELIVERIES.c.status.in_((PENDING, SENDING))
-        run.session.execute(update_all(run.session, DELIVERIES, rows, key=["id"], where=still_open))
-
+        # What an operator has retried since then has another expiry, and waits.
+        changed = update_all(run.session, DELIVERIES, rows, key=["id", "expires_at"], where=IS_OPEN)
+        done = set(run.session.execute(changed.returning(DELIVERIES.c.id)).scalars())
+        planned = replace(planned, ended=[(i, fate) for i, fate in planned.ended if i.id is None or i.id in done])
     if told_now := [{"id": item.id, "run_id": run.id} for item, _ in planned.untold]:
         run.session.execute(update_all(run.session, DELIVERIES, told_now, key=["id"]))
 
@@ -475,11 +477,10 @@ def _new_row(run: Run, planned: Plan, item: Item, fate: Fate) -> dict[str, Any]:
 
 def _ended(run: Run, planned: Plan, item: Item, fate: Fate) -> dict[str, Any]:
     address = item.address or _address(run, item.channel, planned.people.get(item.user_id))
-    reason = run.settings.redact(fate.reason)
     return {
         "status": fate.status,
         "address": address[:LONGEST_ADDRESS] or None,
-        "last_error": reason,
+        "last_error": fate.reason,
         "ended_at": run.now,
     }
 
@@ -525,7 +526,7 @@ def claim(run: Run, batch: Batch) -> Batch:
 
 def release(run: Run, batch: Batch) -> None:
     """Take a claim back: nothing was handed over, and it counts as no try."""
-    former: dict[str, Any] = {"batch": None, "message_id": None} if batch.is_new else {}
+    former: dict[str, Any] = {"batch": None, "message_id": None, "address": None} if batch.is_new else {}
     _change(run, batch, status=PENDING, attempts=DELIVERIES.c.attempts - 1, **former)
 
 

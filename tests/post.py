@@ -76,6 +76,8 @@ class PostOffice:
     """So many messages in one connection; then it is closed, as servers do. 0: any number."""
     on_data: Callable[[Mail], None] = lambda mail: None
     """What happens when a message is taken, before the server says so."""
+    on_greeting: Callable[[object], None] = lambda _: None
+    """What happens when somebody calls, before the server says anything."""
     environment: dict[str, str] = field(default_factory=dict)
 
     # ---- aiosmtpd's hooks
@@ -86,6 +88,7 @@ class PostOffice:
         session.host_name = hostname  # type: ignore[assignment]
         session.mails = 0  # type: ignore[attr-defined]
         self.connections += 1
+        await asyncio.get_running_loop().run_in_executor(None, self.on_greeting, session)
         return [self.greeting_fault] if self.greeting_fault else responses
 
     async def handle_HELO(self, server: Any, session: Session, envelope: Envelope, hostname: str) -> str:

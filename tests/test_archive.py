@@ -113,26 +113,26 @@ def test_what_is_read_and_older_than_30_days_is_moved(world: World) -> None:
     assert [(row["user_id"], row["user"], row["notifications"]) for row in report.rows] == [
         (ana, "ana", 2), (bob, "bob", 1),
     ]  # fmt: skip
-    assert [f"{report.rows[0][name]:%Y-%m-%d}" for name in ("oldest", "newest")] == ["2000-01-01", "2025-10-24"]
+    assert [f"{report.rows[0][name]:%Y-%m-%d}" for name in ("oldest", "newest")] == ["1999-12-31", "2025-10-24"]
     assert report.problems == []
     (row,) = world.sql(f"SELECT * FROM {ARCHIVE} WHERE id = ?", moved[1])
     assert (row["user_id"], row["run_id"], row["restored_at"]) == (bob, report.run_id, None)
     assert str(row["archived_at"]).startswith("2025-11-23 09:00:00")
 
 
-def test_a_microsecond_decides(world: World) -> None:
-    ana, before = world.user("ana"), CUTOFF - timedelta(microseconds=1)
-    moved = old(world, ana, created_at=before)
-    stays = [old(world, ana, created_at=CUTOFF), old(world, ana, created_at=CUTOFF + timedelta(microseconds=1))]
-    clean(world)
-    assert (numbers(world), kept(world)) == (stays, [moved])
+def test_a_microsecond_decides(newest: World) -> None:
+    ana, before = newest.user("ana"), CUTOFF - timedelta(microseconds=1)
+    moved = old(newest, ana, created_at=before)
+    stays = [old(newest, ana, created_at=CUTOFF), old(newest, ana, created_at=CUTOFF + timedelta(microseconds=1))]
+    clean(newest)
+    assert (numbers(newest), kept(newest)) == (stays, [moved])
 
 
-def test_nothing_to_do(world: World) -> None:
-    before = world.dump(own=False)
-    report = clean(world)
+def test_nothing_to_do(newest: World) -> None:
+    before = newest.dump(own=False)
+    report = clean(newest)
     assert (report.result["archived"], report.rows, report.problems) == (0, [], [])
-    assert world.dump(own=False) == before
+    assert newest.dump(own=False) == before
 
 
 @pytest.mark.parametrize(
@@ -153,12 +153,12 @@ def test_how_old_is_for_the_option_or_the_setting_to_say(
     assert datetime.fromisoformat(report.result["cutoff"]) == now - timedelta(days=days)
 
 
-def test_a_second_run_moves_what_has_become_old_meanwhile(world: World) -> None:
-    first, second = old(world, world.user()), old(world, world.user(), at="2025-10-25T12:00")
-    assert clean(world).result["archived"] == 1
-    assert clean(world).result["archived"] == 0
-    assert clean(world, at="2025-11-30T02:00").result["archived"] == 1
-    assert (numbers(world), kept(world)) == ([], [first, second])
+def test_a_second_run_moves_what_has_become_old_meanwhile(newest: World) -> None:
+    first, second = old(newest, newest.user()), old(newest, newest.user(), at="2025-10-25T12:00")
+    assert clean(newest).result["archived"] == 1
+    assert clean(newest).result["archived"] == 0
+    assert clean(newest, at="2025-11-30T02:00").result["archived"] == 1
+    assert (numbers(newest), kept(newest)) == ([], [first, second])
 
 
 def test_a_dry_run_changes_nothing_and_tells_the_same(world: World) -> None:
@@ -496,18 +496,18 @@ def test_batches_pass_over_what_stays(newest: World, monkeypatch: pytest.MonkeyP
 # ---- restoring
 
 
-def test_what_was_restored_is_never_archived_again(world: World) -> None:
-    keys = [old(world, world.user()) for _ in range(3)]
-    clean(world)
-    restore(world, keys[1])
-    assert (numbers(world), kept(world)) == ([keys[1]], [keys[0], keys[2]])
+def test_what_was_restored_is_never_archived_again(newest: World) -> None:
+    keys = [old(newest, newest.user()) for _ in range(3)]
+    clean(newest)
+    restore(newest, keys[1])
+    assert (numbers(newest), kept(newest)) == ([keys[1]], [keys[0], keys[2]])
     for at in (NOW, "2025-11-30T02:00"):
-        assert clean(world, at=at, older_than=1).result["archived"] == 0
-    assert clean(world, at=NOW, dry_run=True).result["archived"] == 0
-    assert (numbers(world), kept(world)) == ([keys[1]], [keys[0], keys[2]])
-    restore(world)
-    assert clean(world).result["archived"] == 0
-    assert numbers(world) == keys
+        assert clean(newest, at=at, older_than=1).result["archived"] == 0
+    assert clean(newest, at=NOW, dry_run=True).result["archived"] == 0
+    assert (numbers(newest), kept(newest)) == ([keys[1]], [keys[0], keys[2]])
+    restore(newest)
+    assert clean(newest).result["archived"] == 0
+    assert numbers(newest) == keys
 
 
 def test_restoring_by_number(newest: World) -> None:
@@ -570,19 +570,19 @@ def test_an_empty_archive(newest: World) -> None:
     restore(newest, 1, code=2)
 
 
-def test_one_whose_user_is_gone_stays_in_the_archive_and_is_named(world: World) -> None:
-    ana, bob = world.user("ana"), world.user("bob")
-    keys = [old(world, user) for user in (ana, bob, ana)]
-    clean(world)
-    world.sql("DELETE FROM auth_user WHERE id = ?", bob)
-    dry, report = restore(world, code=3, dry_run=True), restore(world, code=3)
+def test_one_whose_user_is_gone_stays_in_the_archive_and_is_named(newest: World) -> None:
+    ana, bob = newest.user("ana"), newest.user("bob")
+    keys = [old(newest, user) for user in (ana, bob, ana)]
+    clean(newest)
+    newest.sql("DELETE FROM auth_user WHERE id = ?", bob)
+    dry, report = restore(newest, code=3, dry_run=True), restore(newest, code=3)
     assert named(report) == [(f"notification {keys[1]}", "its user is gone")]
     assert (dry.result, dry.rows, named(dry)) == (report.result, report.rows, named(report))
     assert report.result == {"restored": 2, "errors": 1}
-    assert (numbers(world), kept(world)) == ([keys[0], keys[2]], [keys[1]])
+    assert (numbers(newest), kept(newest)) == ([keys[0], keys[2]], [keys[1]])
     assert [row["action"] for row in report.rows] == ["restored", "failed", "restored"]
-    restore(world, keys[1], code=3)
-    assert kept(world) == [keys[1]]
+    restore(newest, keys[1], code=3)
+    assert kept(newest) == [keys[1]]
 
 
 def test_one_whose_project_is_gone_stays_in_the_archive_and_is_named(world: World) -> None:
@@ -600,16 +600,16 @@ def test_one_whose_project_is_gone_stays_in_the_archive_and_is_named(world: Worl
     assert (numbers(world), kept(world)) == ([keys[0], keys[2]], [keys[1]])
 
 
-def test_one_whose_number_is_taken_stays_in_the_archive_and_is_named(world: World) -> None:
-    keys = [old(world, world.user(), "Mine") for _ in range(3)]
-    clean(world)
-    world.notify(world.user(), "Other", id=keys[0])
-    report = restore(world, code=3)
+def test_one_whose_number_is_taken_stays_in_the_archive_and_is_named(newest: World) -> None:
+    keys = [old(newest, newest.user(), "Mine") for _ in range(3)]
+    clean(newest)
+    newest.notify(newest.user(), "Other", id=keys[0])
+    report = restore(newest, code=3)
     assert named(report) == [(f"notification {keys[0]}", "another notification has its number by now")]
-    assert (numbers(world), kept(world)) == (keys, [keys[0]])
-    assert [row["title"] for row in world.rows(NOTIFICATIONS)] == ["Other", "Mine", "Mine"]
-    clean(world)
-    assert kept(world) == [keys[0]]  # what is there already is not overwritten
+    assert (numbers(newest), kept(newest)) == (keys, [keys[0]])
+    assert [row["title"] for row in newest.rows(NOTIFICATIONS)] == ["Other", "Mine", "Mine"]
+    clean(newest)
+    assert kept(newest) == [keys[0]]  # what is there already is not overwritten
 
 
 def test_a_project_with_a_large_number(newest: World) -> None:
@@ -642,9 +642,9 @@ def test_nothing_ever_leaves_the_archive_by_itself(newest: World) -> None:
     assert "purged" not in report.result
 
 
-def test_purging_deletes_what_has_been_in_the_archive_for_so_long(world: World) -> None:
-    keys = [old(world, world.user()) for _ in range(6)]
-    clean(world)
+def test_purging_deletes_what_has_been_in_the_archive_for_so_long(newest: World) -> None:
+    keys = [old(newest, newest.user()) for _ in range(6)]
+    clean(newest)
     now = datetime(2025, 11, 23, 9, tzinfo=UTC)
     ages = (
         timedelta(days=100),
@@ -654,14 +654,14 @@ def test_purging_deletes_what_has_been_in_the_archive_for_so_long(world: World) 
         timedelta(),
     )
     for key, age in zip(keys, ages, strict=False):
-        world.sql(f"UPDATE {ARCHIVE} SET archived_at = ? WHERE id = ?", now - age, key)
-    restore(world, keys[0])
-    dry = clean(world, purge_after=90, dry_run=True)
-    assert len(numbers(world, ARCHIVE)) == 6
-    report = clean(world, purge_after=90)
+        newest.sql(f"UPDATE {ARCHIVE} SET archived_at = ? WHERE id = ?", now - age, key)
+    restore(newest, keys[0])
+    dry = clean(newest, purge_after=90, dry_run=True)
+    assert len(numbers(newest, ARCHIVE)) == 6
+    report = clean(newest, purge_after=90)
     assert report.result["purged"] == dry.result["purged"] == 2
-    assert numbers(world, ARCHIVE) == [keys[0], *keys[3:]]  # the mark of a restored one stays
-    assert numbers(world) == [keys[0]]
+    assert numbers(newest, ARCHIVE) == [keys[0], *keys[3:]]  # the mark of a restored one stays
+    assert numbers(newest) == [keys[0]]
 
 
 def test_what_is_archived_in_a_run_is_not_purged_by_it(newest: World) -> None:
@@ -670,15 +670,15 @@ def test_what_is_archived_in_a_run_is_not_purged_by_it(newest: World) -> None:
     assert kept(newest) == [key]
 
 
-def test_the_marks_of_restored_ones_that_are_gone(world: World) -> None:
-    keys = [old(world, world.user()) for _ in range(3)]
-    clean(world)
-    restore(world, keys[0], keys[1])
-    world.sql(f"DELETE FROM {NOTIFICATIONS} WHERE id = ?", keys[0])
-    assert clean(world, dry_run=True).result["pruned_restored"] == 1
-    assert clean(world).result["pruned_restored"] == 1
-    assert numbers(world, ARCHIVE) == keys[1:]
-    assert clean(world).result["pruned_restored"] == 0
+def test_the_marks_of_restored_ones_that_are_gone(newest: World) -> None:
+    keys = [old(newest, newest.user()) for _ in range(3)]
+    clean(newest)
+    restore(newest, keys[0], keys[1])
+    newest.sql(f"DELETE FROM {NOTIFICATIONS} WHERE id = ?", keys[0])
+    assert clean(newest, dry_run=True).result["pruned_restored"] == 1
+    assert clean(newest).result["pruned_restored"] == 1
+    assert numbers(newest, ARCHIVE) == keys[1:]
+    assert clean(newest).result["pruned_restored"] == 0
 
 
 HORIZON = datetime(2024, 10, 19, 9, tzinfo=UTC)
@@ -695,9 +695,9 @@ def run_record(world: World, job: str, status: str, finished_at: datetime | None
     return int(world.runs()[-1]["id"])
 
 
-def test_old_run_records_go_but_for_each_jobs_newest_success(world: World) -> None:
+def test_old_run_records_go_but_for_each_jobs_newest_success(newest: World) -> None:
     expected = {
-        run_record(world, job, status, finished): stays
+        run_record(newest, job, status, finished): stays
         for job, status, finished, stays in (
             ("a", "succeeded", BEFORE, False), ("a", "succeeded", BEFORE, True), ("a", "failed", BEFORE, False),
             ("a", "partial", BEFORE, False), ("a", "failed", AFTER, True), ("b", "succeeded", BEFORE, False),
@@ -706,15 +706,15 @@ def test_old_run_records_go_but_for_each_jobs_newest_success(world: World) -> No
             ("c", "timed_out", BEFORE, False), ("c", "interrupted", BEFORE, False),
         )
     }  # fmt: skip
-    assert clean(world, dry_run=True).result["pruned_runs"] == 8
-    report = clean(world)
+    assert clean(newest, dry_run=True).result["pruned_runs"] == 8
+    report = clean(newest)
     assert report.result["pruned_runs"] == 8
-    left = [run["id"] for run in world.runs()]
+    left = [run["id"] for run in newest.runs()]
     assert left == [*(key for key, stays in expected.items() if stays), report.run_id]
-    assert world.runs()[-1]["status"] == "succeeded"
-    newer = clean(world)  # its success of long ago is not its newest any more
+    assert newest.runs()[-1]["status"] == "succeeded"
+    newer = clean(newest)  # its success of long ago is not its newest any more
     assert newer.result["pruned_runs"] == 1
-    assert {report.run_id, newer.run_id} <= {run["id"] for run in world.runs()}
+    assert {report.run_id, newer.run_id} <= {run["id"] for run in newest.runs()}
 
 
 def test_how_long_run_records_are_kept_is_for_the_setting_to_say(newest: World) -> None:
@@ -726,12 +726,12 @@ def test_how_long_run_records_are_kept_is_for_the_setting_to_say(newest: World) 
     assert new_one in left
 
 
-def test_the_ledger_keeps_whom_may_be_told_of_what_again(world: World) -> None:
-    project = world.project()
+def test_the_ledger_keeps_whom_may_be_told_of_what_again(newest: World) -> None:
+    project = newest.project()
     subjects = {
-        "invoice_overdue": world.invoice("I-1", "SENT", "2024-01-01"),
-        "payroll_ready": world.add("core_payrollperiod"),
-        "plan_incomplete": world.plan(project, "2024-01-02"),
+        "invoice_overdue": newest.invoice("I-1", "SENT", "2024-01-01"),
+        "payroll_ready": newest.add("core_payrollperiod"),
+        "plan_incomplete": newest.plan(project, "2024-01-02"),
     }
     stays, goes = [], []
     old_day, day = date(2024, 10, 18), date(2024, 10, 19)
@@ -749,36 +749,36 @@ def test_the_ledger_keeps_whom_may_be_told_of_what_again(world: World) -> None:
         1,
     ):
         put(
-            world, "kibray_ops_alert", kind=kind, subject_id=subject, subject_date=on, recipient_id=number, stage=0,
+            newest, "kibray_ops_alert", kind=kind, subject_id=subject, subject_date=on, recipient_id=number, stage=0,
             told_at=told_at, run_id=1,
         )  # fmt: skip
         (stays if is_kept else goes).append(number)
-    assert clean(world, dry_run=True).result["pruned_ledger"] == len(goes)
-    assert clean(world).result["pruned_ledger"] == len(goes)
-    assert [row["recipient_id"] for row in world.sql("SELECT * FROM kibray_ops_alert ORDER BY recipient_id")] == stays
+    assert clean(newest, dry_run=True).result["pruned_ledger"] == len(goes)
+    assert clean(newest).result["pruned_ledger"] == len(goes)
+    assert [row["recipient_id"] for row in newest.sql("SELECT * FROM kibray_ops_alert ORDER BY recipient_id")] == stays
 
 
-def test_forecasts_of_yesterday_and_places_of_gone_projects(world: World) -> None:
+def test_forecasts_of_yesterday_and_places_of_gone_projects(newest: World) -> None:
     now = datetime(2025, 11, 23, 9, tzinfo=UTC)
     for number, age in enumerate((timedelta(days=1, seconds=1), timedelta(days=1), timedelta(hours=1)), 40):
         put(
-            world, "kibray_ops_forecast", latitude=D(number), longitude=D(-105), answer={"a": 1}, fetched_at=now - age
+            newest, "kibray_ops_forecast", latitude=D(number), longitude=D(-105), answer={"a": 1}, fetched_at=now - age
         )  # fmt: skip
-    project = world.project()
+    project = newest.project()
     for key in (project, project + 1, project + 2):
-        put(world, "kibray_ops_place", project_id=key, address_hash="x", source="manual", located_at=BEFORE)
-    dry, report = clean(world, dry_run=True), clean(world)
+        put(newest, "kibray_ops_place", project_id=key, address_hash="x", source="manual", located_at=BEFORE)
+    dry, report = clean(newest, dry_run=True), clean(newest)
     for told in (dry, report):
         assert (told.result["pruned_forecasts"], told.result["pruned_places"]) == (1, 2)
-    assert [int(float(row["latitude"])) for row in world.sql("SELECT * FROM kibray_ops_forecast ORDER BY 1")] == [
+    assert [int(float(row["latitude"])) for row in newest.sql("SELECT * FROM kibray_ops_forecast ORDER BY 1")] == [
         41,
         42,
     ]
-    assert [row["project_id"] for row in world.sql("SELECT * FROM kibray_ops_place")] == [project]
+    assert [row["project_id"] for row in newest.sql("SELECT * FROM kibray_ops_place")] == [project]
 
 
-def test_deliveries_go_only_when_their_notification_is_gone(world: World) -> None:
-    there = world.notify(world.user())
+def test_deliveries_go_only_when_their_notification_is_gone(newest: World) -> None:
+    there = newest.notify(newest.user())
     expected = {}
     for number, (key, channel, ended_at, stays) in enumerate(
         (
@@ -789,13 +789,13 @@ def test_deliveries_go_only_when_their_notification_is_gone(world: World) -> Non
         1,
     ):  # fmt: skip
         put(
-            world, "kibray_ops_delivery", notification_id=key, channel=channel, user_id=1, status="sent", attempts=1,
+            newest, "kibray_ops_delivery", notification_id=key, channel=channel, user_id=1, status="sent", attempts=1,
             queued_at=BEFORE, next_attempt_at=BEFORE, expires_at=BEFORE, ended_at=ended_at, run_id=1,
         )  # fmt: skip
         expected[number] = stays
-    assert clean(world, dry_run=True).result["pruned_deliveries"] == 2
-    assert clean(world).result["pruned_deliveries"] == 2
-    assert [row["id"] for row in world.outbox()] == [key for key, stays in expected.items() if stays]
+    assert clean(newest, dry_run=True).result["pruned_deliveries"] == 2
+    assert clean(newest).result["pruned_deliveries"] == 2
+    assert [row["id"] for row in newest.outbox()] == [key for key, stays in expected.items() if stays]
 
 
 def test_the_application_s_tables_are_left_alone(world: World) -> None:
@@ -1142,15 +1142,15 @@ def test_a_restored_one_among_those_that_are_archived_stays(newest: World) -> No
     assert kept(newest) == [keys[0], keys[2], 1000]
 
 
-def test_a_delivery_stays_while_its_notification_may_come_back(world: World) -> None:
+def test_a_delivery_stays_while_its_notification_may_come_back(newest: World) -> None:
     """Else a restored one that is marked unread would be mailed again."""
-    world.environment["KIBRAY_OPS_RUNS_KEEP_DAYS"] = "1"
-    world.notify(world.user("ana"), at="2025-11-24T06:00")
-    done(world.execute("send-pending-notifications", at="2025-11-24T07:00"))
-    world.sql(f"UPDATE {NOTIFICATIONS} SET is_read = ?", True)
+    newest.environment["KIBRAY_OPS_RUNS_KEEP_DAYS"] = "1"
+    newest.notify(newest.user("ana"), at="2025-11-24T06:00")
+    done(newest.execute("send-pending-notifications", at="2025-11-24T07:00"))
+    newest.sql(f"UPDATE {NOTIFICATIONS} SET is_read = ?", True)
     for day in ("2025-11-27", "2025-11-28"):
-        done(world.execute("cleanup-old-notifications", at=f"{day}T02:00", older_than=1))
-    assert [row["status"] for row in world.outbox()] == ["sent"]
-    done(world.execute("restore-notifications", at="2025-11-28T03:00", everything=True))
-    world.sql(f"UPDATE {NOTIFICATIONS} SET is_read = ?", False)
-    assert done(world.execute("send-pending-notifications", at="2025-11-28T04:00")).result["sent"] == 0
+        done(newest.execute("cleanup-old-notifications", at=f"{day}T02:00", older_than=1))
+    assert [row["status"] for row in newest.outbox()] == ["sent"]
+    done(newest.execute("restore-notifications", at="2025-11-28T03:00", everything=True))
+    newest.sql(f"UPDATE {NOTIFICATIONS} SET is_read = ?", False)
+    assert done(newest.execute("send-pending-notifications", at="2025-11-28T04:00")).result["sent"] == 0

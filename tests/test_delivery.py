@@ -165,19 +165,19 @@ def test_a_second_sender_at_the_same_time_sends_nothing(world: World, post: Post
     assert statuses(world) == ["sent"] * 4
 
 
-def test_others_can_write_while_we_wait_for_the_server(world: World, post: PostOffice) -> None:
-    world.notify(world.user("ana"))
-    world.environment |= post.environment
+def test_others_can_write_while_we_wait_for_the_server(newest: World, post: PostOffice) -> None:
+    newest.notify(newest.user("ana"))
+    newest.environment |= post.environment
     written = []
 
     def write(_mail: Mail) -> None:
-        world.sql("UPDATE core_notification SET message = 'changed'")
-        written.append(world.notify(world.user("bob"), at="2025-11-24T06:59"))
+        newest.sql("UPDATE core_notification SET message = 'changed'")
+        written.append(newest.notify(newest.user("bob"), at="2025-11-24T06:59"))
 
     post.on_data = write
-    assert world.run(*SEND).returncode == 0
+    assert newest.run(*SEND).returncode == 0
     assert len(written) == 1
-    assert statuses(world) == ["sent"]
+    assert statuses(newest) == ["sent"]
 
 
 # ---- limits

@@ -56,11 +56,11 @@ def test_an_employee_gets_the_types_of_the_settings_once(world: World, phones: C
     assert len(phones.asked) == 1
 
 
-def test_e_mail_and_sms_are_two_deliveries(world: World, post: PostOffice, phones: Carrier) -> None:
-    world.notify(worker(world, "ana"))
-    report = send(world, phones, **post.environment, KIBRAY_OPS_EMAIL_TYPES="all")
+def test_e_mail_and_sms_are_two_deliveries(newest: World, post: PostOffice, phones: Carrier) -> None:
+    newest.notify(worker(newest, "ana"))
+    report = send(newest, phones, **post.environment, KIBRAY_OPS_EMAIL_TYPES="all")
     assert (report.result["sent"], report.result["messages"]) == (2, 2)
-    assert sorted(row["channel"] for row in world.outbox()) == ["email", "sms"]
+    assert sorted(row["channel"] for row in newest.outbox()) == ["email", "sms"]
     assert (len(post.taken), len(phones.taken)) == (1, 1)
 
 
@@ -143,13 +143,13 @@ def test_quiet_hours_do_not_hold_e_mail_and_the_sms_goes_out_after_them(
 # ---- what Twilio answers
 
 
-def test_429_was_never_processed_and_is_tried_again(world: World, phones: Carrier) -> None:
-    world.notify(worker(world, "ana"))
+def test_429_was_never_processed_and_is_tried_again(newest: World, phones: Carrier) -> None:
+    newest.notify(worker(newest, "ana"))
     phones.faults = [trouble(429, 20429, "Too Many Requests")]
-    report = send(world, phones)
-    assert (statuses(world), world.outbox()[0]["attempts"]) == (["pending"], 1)
+    report = send(newest, phones)
+    assert (statuses(newest), newest.outbox()[0]["attempts"]) == (["pending"], 1)
     assert "warning ana: Twilio answered 429 (error 20429): Too Many Requests; it is tried again from" in words(report)
-    assert send(world, phones, at="2025-11-24T13:00").result["sent"] == 1
+    assert send(newest, phones, at="2025-11-24T13:00").result["sent"] == 1
 
 
 @pytest.mark.parametrize(
@@ -218,26 +218,26 @@ def test_stop_suppresses_the_number_for_good(world: World, phones: Carrier) -> N
     assert send(world, phones, at="2025-11-25T13:00").result["sent"] == 1
 
 
-def test_two_people_with_one_number_that_wants_no_more(world: World, phones: Carrier) -> None:
+def test_two_people_with_one_number_that_wants_no_more(newest: World, phones: Carrier) -> None:
     for name in ("ana", "bob"):
-        world.notify(worker(world, name))
+        newest.notify(worker(newest, name))
     phones.stopped = {"+13035550111"}
-    send(world, phones)
-    assert statuses(world) == ["suppressed"] * 2
-    assert len(world.sql("SELECT * FROM kibray_ops_suppression")) == 1
+    send(newest, phones)
+    assert statuses(newest) == ["suppressed"] * 2
+    assert len(newest.sql("SELECT * FROM kibray_ops_suppression")) == 1
 
 
-def test_only_the_number_that_is_retried_is_written_to_again(world: World, phones: Carrier) -> None:
+def test_only_the_number_that_is_retried_is_written_to_again(newest: World, phones: Carrier) -> None:
     for name, phone in (("ana", "303 555 0111"), ("bob", "303 555 0122"), ("eve", "")):
-        world.notify(worker(world, name, phone))
+        newest.notify(worker(newest, name, phone))
     phones.stopped = {"+13035550111", "+13035550122"}
-    send(world, phones)
-    ids = {row["user_id"]: row["id"] for row in world.outbox()}
-    ana, eve = ids[world.user("ana")], ids[world.user("eve")]
-    done(world.execute("retry-deliveries", at="2025-11-24T13:00", ids=[eve]))
-    assert len(world.sql("SELECT * FROM kibray_ops_suppression")) == 2
-    done(world.execute("retry-deliveries", at="2025-11-24T13:00", ids=[ana]))
-    assert [row["address"] for row in world.sql("SELECT * FROM kibray_ops_suppression")] == ["+13035550122"]
+    send(newest, phones)
+    ids = {row["user_id"]: row["id"] for row in newest.outbox()}
+    ana, eve = ids[newest.user("ana")], ids[newest.user("eve")]
+    done(newest.execute("retry-deliveries", at="2025-11-24T13:00", ids=[eve]))
+    assert len(newest.sql("SELECT * FROM kibray_ops_suppression")) == 2
+    done(newest.execute("retry-deliveries", at="2025-11-24T13:00", ids=[ana]))
+    assert [row["address"] for row in newest.sql("SELECT * FROM kibray_ops_suppression")] == ["+13035550122"]
 
 
 def test_sms_that_are_turned_on_later_go_out_beside_the_e_mail(
@@ -281,27 +281,27 @@ def test_what_an_operator_has_to_change_fails_no_message(newest: World, phones: 
     assert (statuses(newest), newest.outbox()[0]["attempts"]) == (["pending"], 0)
 
 
-def test_a_number_that_twilio_refuses_fails_and_stops_nobody(world: World, phones: Carrier) -> None:
+def test_a_number_that_twilio_refuses_fails_and_stops_nobody(newest: World, phones: Carrier) -> None:
     for name in ("ana", "bob"):
-        world.notify(worker(world, name))
+        newest.notify(worker(newest, name))
     phones.faults = [trouble(400, 21211, "Invalid 'To' Phone Number: +1303555XXXX")]
-    report = send(world, phones, 3)
-    assert statuses(world) == ["failed", "sent"]
+    report = send(newest, phones, 3)
+    assert statuses(newest) == ["failed", "sent"]
     assert "failure ana: Twilio answered 400 (error 21211): Invalid 'To' Phone Number" in words(report)
 
 
-def test_a_wrong_token_stops_the_run_and_loses_nothing(world: World, post: PostOffice, phones: Carrier) -> None:
+def test_a_wrong_token_stops_the_run_and_loses_nothing(newest: World, post: PostOffice, phones: Carrier) -> None:
     for name in ("ana", "bob"):
-        world.notify(worker(world, name))
+        newest.notify(worker(newest, name))
     everything = {**post.environment, "KIBRAY_OPS_EMAIL_TYPES": "all"}
-    report = send(world, phones, 78, KIBRAY_OPS_TWILIO_AUTH_TOKEN="hunter22-wrong", **everything)
+    report = send(newest, phones, 78, KIBRAY_OPS_TWILIO_AUTH_TOKEN="hunter22-wrong", **everything)
     assert "Twilio answered 401 (error 20003): Authenticate" in str(report.error)
-    assert "hunter22" not in json.dumps(world.runs(), default=str)
-    assert set(statuses(world)) == {"pending"}
+    assert "hunter22" not in json.dumps(newest.runs(), default=str)
+    assert set(statuses(newest)) == {"pending"}
     assert report.result["sent"] == len(post.taken) == 2  # the e-mails go out all the same
-    report = send(world, phones, at="2025-11-24T13:00", KIBRAY_OPS_TWILIO_AUTH_TOKEN=TOKEN)
+    report = send(newest, phones, at="2025-11-24T13:00", KIBRAY_OPS_TWILIO_AUTH_TOKEN=TOKEN)
     assert (len(phones.taken), len(post.taken)) == (2, 2)
-    assert {row["status"] for row in world.outbox()} == {"sent"}
+    assert {row["status"] for row in newest.outbox()} == {"sent"}
 
 
 def test_a_messaging_service_sends_in_place_of_a_number(newest: World, phones: Carrier) -> None:

@@ -1,6 +1,7 @@
 """Numbers in E.164, and how many segments a text takes."""
 
 import math
+from functools import cache
 
 GSM_7 = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
@@ -11,15 +12,16 @@ GSM_7_EXTENDED = frozenset("^{}\\[~]|€\f")
 """These take the room of two."""
 
 
-def e164(phone: str, region: str = "US") -> str | None:
+@cache
+def e164(phone: str) -> str | None:
     """Return a number in E.164 (+13035550123), or None when it is no number that could be called.
 
-    Without a country code it is one of the region's.
+    Without a country code it is American.
     """
     import phonenumbers
 
     try:
-        number = phonenumbers.parse(phone, region)
+        number = phonenumbers.parse(phone, "US")
     except phonenumbers.NumberParseException:
         return None
     if not phonenumbers.is_valid_number(number):

@@ -262,8 +262,7 @@ class _Gone(Exception):
 
 def _stuffed(email: bytes) -> bytes:
     """Return an e-mail as it goes over the wire: a line that begins with a dot has another one."""
-    body = re.sub(rb"(?m)^\.", b"..", email)
-    return body if body.endswith(b"\r\n") else body + b"\r\n"
+    return re.sub(rb"(?m)^\.", b"..", email)
 
 
 def _within(connection: smtplib.SMTP, seconds: float) -> None:

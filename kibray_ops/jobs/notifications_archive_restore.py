@@ -131,7 +131,7 @@ def _rows(run: Run, ids: list[int] | None) -> list[dict[str, Any]]:
             "notification_id": row.id,
             "user_id": row.user_id,
             "title": printable(row.title or ""),
-            "created_at": row.created_at,
+            "created_at": run.clock.local(row.created_at),
             "action": BEFORE if row.restored_at else FAILED if (reason := _obstacle(row, required)) else RESTORED,
             "reason": "it was restored before" if row.restored_at else reason or None,
             "columns": frozenset(row.columns.split(archive.SEPARATOR)),

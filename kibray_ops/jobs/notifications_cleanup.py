@@ -12,7 +12,6 @@ from kibray_ops.alerts import LEDGER
 from kibray_ops.archive import ARCHIVE
 from kibray_ops.catalog import ONE, table_of
 from kibray_ops.errors import KibrayOpsError, TimeLimitReached
-from kibray_ops.forecasts import FORECASTS
 from kibray_ops.job import Outcome, Run, called, failures
 from kibray_ops.models.kibray.invoices import Invoice
 from kibray_ops.models.kibray.notifications import Notification
@@ -20,11 +19,11 @@ from kibray_ops.models.kibray.payroll import PayrollPeriod
 from kibray_ops.models.kibray.people import User
 from kibray_ops.models.kibray.projects import Project
 from kibray_ops.models.kibray.work import DailyPlan
-from kibray_ops.models.operations import SUCCEEDED, RunRecord
+from kibray_ops.models.operations import SUCCEEDED, ForecastRecord, PlaceRecord, RunRecord
 from kibray_ops.outbox import DELIVERIES
-from kibray_ops.places import PLACES
 
 NOTIFICATIONS, USERS, RUNS = table_of(Notification), table_of(User), table_of(RunRecord)
+FORECASTS, PLACES = table_of(ForecastRecord), table_of(PlaceRecord)  # their own rooms would import httpx
 TOLD_DAILY = ("inventory_shortage", "touchups")
 """Kinds of the ledger that tell of a day: of a day that is past, nobody is told any more."""
 TOLD_OF = {
@@ -116,8 +115,8 @@ def _summary(run: Run, condition: ColumnElement[bool]) -> list[dict[str, Any]]:
             "user_id": row.user_id,
             "user": called(row.username, row.user_id),
             "notifications": row.notifications,
-            "oldest": row.oldest,
-            "newest": row.newest,
+            "oldest": run.clock.local(row.oldest),
+            "newest": run.clock.local(row.newest),
         }
         for row in run.session.execute(statement)
     ]

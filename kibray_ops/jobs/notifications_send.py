@@ -74,9 +74,10 @@ class _Office:
                 self._open(channel, transports[channel])
             self.plan = outbox.enqueue(self.run, self.plan)
             self._send_all(transports)
-            with suppress(TimeLimitReached):  # everything is done, or stopped already
+            with suppress(TimeLimitReached):  # everything is done, or stopped already; no goodbye in a transaction
                 self.run.commit_item()
         finally:
+            self.run.session.rollback()  # what an error left uncommitted: a goodbye may take long
             for transport in transports.values():
                 transport.close()
 
@@ -194,7 +195,7 @@ class _Office:
     def _fate(self, batch: Batch) -> Fate:
         if self.run.dry_run:
             return Fate(SENT, "")
-        reason = self.closed.get(batch.channel) or (self.stopped.message if self.stopped else "")
+        reason = self.closed.get(batch.channel) or (self._said(self.stopped) if self.stopped else "")
         return self.fates.get(batch.key) or Fate(PENDING, reason)
 
     def _row(self, batch: Batch, fate: Fate) -> dict[str, Any]:
@@ -217,6 +218,7 @@ class _Office:
         for (channel, user_id, fate), items in groups.items():
             yield {
                 **_recipient(channel, self.plan.people.get(user_id), ""),
+                "user_id": user_id,
                 "notifications": len(items),
                 "subject": items[0].notice.title,
                 "segments": None,

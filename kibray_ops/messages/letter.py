@@ -47,7 +47,7 @@ class Letter:
 
 def absolute(link: str, site: str) -> str:
     """Return where a link of the application leads; nothing where that is unknown, or no place in the web."""
-    link = quote(link.strip(), safe=SAFE_IN_LINKS)
+    link = quote(printable(link), safe=SAFE_IN_LINKS)
     if link.startswith(("http://", "https://")):
         return link
     return f"{site}{link}" if site and link.startswith("/") and not link.startswith("//") else ""
