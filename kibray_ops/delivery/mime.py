@@ -1,16 +1,20 @@
 """A message as the e-mail that goes over the wire."""
 
+from binascii import b2a_qp
 from datetime import datetime
 from email.header import Header
 from email.headerregistry import Address, BaseHeader, HeaderRegistry
-from email.message import EmailMessage
+from email.message import EmailMessage, MIMEPart
 from email.policy import EmailPolicy
 from email.utils import format_datetime
+from functools import cache
 from typing import Any
 
 from kibray_ops.delivery import Message, Refused
 from kibray_ops.text import is_mail_address, printable
 
+BOUNDARY = "=_kibray-ops"
+"""What no quoted-printable body can hold: there, = begins a code."""
 LONGEST_WORD = 60
 """Letters of a word that still fits into a line of a header."""
 
@@ -29,7 +33,7 @@ class _Headers(HeaderRegistry):
 
 
 class _Policy(EmailPolicy):
-    """How e-mails are written: bodies in seven bits, for servers that take no more."""
+    """How e-mails are written."""
 
     def fold_binary(self, name: str, value: Any) -> bytes:
         """Return a header's lines; the new folding of the standard library puts a second space into some subjects."""
@@ -41,7 +45,7 @@ class _Policy(EmailPolicy):
         return f"{name}: {folded}\r\n".encode()
 
 
-ASCII = _Policy(linesep="\r\n", cte_type="7bit", header_factory=_Headers())
+ASCII = _Policy(linesep="\r\n", header_factory=_Headers())
 INTERNATIONAL = ASCII.clone(utf8=True)
 """For addresses with letters beyond ASCII, which some servers take (RFC 6531)."""
 
@@ -59,14 +63,31 @@ def as_email(message: Message, *, sender: Address, at: datetime) -> EmailMessage
     """
     if not is_mail_address(message.recipient):
         raise Refused(f"{printable(message.recipient)!r} is no e-mail address")
-    email = EmailMessage(policy=ASCII if message.recipient.isascii() else INTERNATIONAL)
-    email["From"] = sender
+    rules = ASCII if message.recipient.isascii() else INTERNATIONAL
+    email = EmailMessage(policy=rules)
+    email["From"] = _header("From", str(sender))
     email["To"] = message.recipient
     # What looks like an encoded word would be decoded here, line breaks and all (RFC 2047).
     email["Subject"] = printable(message.subject.replace("=?", "= ?"))
     email["Date"] = format_datetime(at)
     email["Message-ID"] = message.id
-    email["Auto-Submitted"] = "auto-generated"
-    email.set_content(message.text)
-    email.add_alternative(message.html, subtype="html")
+    email["Auto-Submitted"] = _header("Auto-Submitted", "auto-generated")
+    email["MIME-Version"] = _header("MIME-Version", "1.0")
+    email["Content-Type"] = _header("Content-Type", f'multipart/alternative; boundary="{BOUNDARY}"')
+    email.set_payload([_part("plain", message.text), _part("html", message.html)])
     return email
+
+
+def _part(kind: str, text: str) -> MIMEPart:
+    part = MIMEPart(policy=ASCII)
+    part["Content-Type"] = _header("Content-Type", f'text/{kind}; charset="utf-8"')
+    part["Content-Transfer-Encoding"] = _header("Content-Transfer-Encoding", "quoted-printable")
+    part.set_payload(b2a_qp(text.encode()).decode("ascii"))
+    return part
+
+
+@cache
+def _header(name: str, value: str) -> BaseHeader:
+    """Return a header that is the same in all messages: reading it takes long."""
+    header: BaseHeader = ASCII.header_factory(name, value)
+    return header
