@@ -68,7 +68,7 @@ LIFETIME = timedelta(hours=72)
 DELAYS = tuple(timedelta(minutes=minutes) for minutes in (5, 30, 2 * 60, 6 * 60, 24 * 60))
 """How long to wait after the first, second … try; the last also after every further one."""
 LONGEST_ADDRESS = 320
-MOST_NOTICES, MOST_LETTERS = 500, 500_000
+MOST_NOTICES, MOST_LETTERS = 1_000, 500_000
 """What one message holds at most."""
 NOT_DELIVERED = (FAILED, UNKNOWN, EXPIRED)
 SENDER = "send-pending-notifications"
