@@ -11,7 +11,6 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    BigInteger,
     Boolean,
     ColumnElement,
     Connection,
@@ -32,7 +31,7 @@ from sqlalchemy import (
     update,
 )
 
-from kibray_ops.bulk import given
+from kibray_ops.bulk import among
 from kibray_ops.catalog import ONE, table_of
 from kibray_ops.job import Run, called
 from kibray_ops.models.kibray.notifications import Notification
@@ -47,6 +46,13 @@ BATCH = 5_000
 SEPARATOR = "\n"
 """Between the names of columns, which may hold almost anything."""
 LARGEST_REAL: ColumnElement[Any] = literal_column("1.7976931348623157e308")
+
+
+_KEYS = (NOTIFICATIONS.c.id, NOTIFICATIONS.c.user_id, NOTIFICATIONS.c.created_at)
+_READS_BACK = (
+    f"({NOTIFICATIONS.name} *= jsonb_populate_record(NULL::{NOTIFICATIONS.name}, to_jsonb({NOTIFICATIONS.name})))"
+)
+"""Whether a row comes back from its copy bit by bit. The columns that we know do; others may hold a JSON null."""
 
 
 class Span(NamedTuple):
@@ -100,17 +106,8 @@ def move(run: Run, cutoff: datetime, span: Span) -> Moved:
     return Moved(archived, tuple(sorted(left)))
 
 
-_READS_BACK = (
-    f"({NOTIFICATIONS.name} *= jsonb_populate_record(NULL::{NOTIFICATIONS.name}, to_jsonb({NOTIFICATIONS.name})))"
-)
-"""Whether a row comes back from its copy bit by bit. The columns that we know do; others may hold a JSON null."""
-
-
 def _known(run: Run) -> set[str]:
     return set(run.catalog.table(Notification).c.keys())
-
-
-_KEYS = (NOTIFICATIONS.c.id, NOTIFICATIONS.c.user_id, NOTIFICATIONS.c.created_at)
 
 
 def _copy(run: Run, rows: Select[Any]) -> Insert:
@@ -140,7 +137,7 @@ def _move_on_sqlite(run: Run, condition: ColumnElement[bool], span: Span) -> Mov
 
 def restore(run: Run, ids: Sequence[int], columns: Sequence[str]) -> None:
     """Bring archived notifications back that have these columns, and mark them as restored; does not commit."""
-    wanted = select(given(run.session, {"id": BigInteger()}, [{"id": key} for key in ids]).c.id)
+    wanted = among(run.session, ids)
     if run.session.get_bind().dialect.name == "sqlite":
         rows = select(*(_restored(name) for name in columns))
     else:

@@ -4,10 +4,11 @@ One statement per 1,000 rows and a parameter for every cell, as SQLAlchemy would
 the server: 2,000 records of 26 columns took 0.7 s to put together and 0.1 s to insert.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Insert,
     Select,
@@ -54,6 +55,11 @@ def given(session: Session, columns: Mapping[str, TypeEngine[Any]], rows: Sequen
         for name, kind in columns.items()
     )
     return select(*cells).subquery()
+
+
+def among(session: Session, ids: Iterable[int]) -> Select[Any]:
+    """Return ids of ours as something that a column can be in, however many they are."""
+    return select(given(session, {"id": BigInteger()}, [{"id": key} for key in sorted(set(ids))]).c.id)
 
 
 def insert_all(

@@ -636,8 +636,8 @@ def test_a_baseline_that_was_moved_holds_for_what_is_queued_too(newest: World, p
 def test_very_many_and_very_long_notices_are_several_messages(
     newest: World, post: PostOffice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kibray_ops.outbox.MOST_NOTICES", 4)
-    monkeypatch.setattr("kibray_ops.outbox.MOST_LETTERS", 1000)
+    monkeypatch.setattr("kibray_ops.dispatch.MOST_NOTICES", 4)
+    monkeypatch.setattr("kibray_ops.dispatch.MOST_LETTERS", 1000)
     ana, bob = newest.user("ana"), newest.user("bob")
     for number in range(10):
         newest.notify(ana, f"Notice {number}", at=f"2025-11-24T06:{number:02}")

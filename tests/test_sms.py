@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from kibray_ops.clock import Clock
-from kibray_ops.outbox import quiet_until
+from kibray_ops.dispatch import quiet_until
 from kibray_ops.report import Report
 from tests.post import ACCOUNT, NUMBER, TOKEN, Carrier, PostOffice, trouble
 from tests.sky import Reply, answer

@@ -36,12 +36,12 @@ def list_outbox(
     for word, words, option in ((status, STATUSES, "status"), (channel, CHANNELS, "channel")):
         if word is not None and word not in words:
             raise UsageError(f"There is no {option} {word!r}.", hint=f"Write {', '.join(words)}.")
-    from kibray_ops import outbox
+    from kibray_ops import deliveries
 
     found = settings.load().checked()
     with _connected(found, registry.OUTBOX) as connection:
-        rows = outbox.newest(connection, status=status, channel=channel, limit=limit)
-        counts = outbox.counts(connection)
+        rows = deliveries.newest(connection, status=status, channel=channel, limit=limit)
+        counts = deliveries.counts(connection)
     if as_json:
         render.print_json({"schema": 1, "report": registry.OUTBOX.name, "counts": counts, "rows": rows})
         return

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, ColumnElement, cast, inspect, or_, select, tr
 
 from kibray_ops import archive
 from kibray_ops.archive import ARCHIVE, NOTIFICATIONS
-from kibray_ops.bulk import given
+from kibray_ops.bulk import among
 from kibray_ops.catalog import ONE, some, table_of
 from kibray_ops.errors import KibrayOpsError, TimeLimitReached, UsageError
 from kibray_ops.job import Outcome, Run, failures, warnings
@@ -102,8 +102,7 @@ def _rows(run: Run, ids: list[int] | None) -> list[dict[str, Any]]:
     users, projects = table_of(User), table_of(Project)
     condition: ColumnElement[bool] = ARCHIVE.c.restored_at.is_(None)
     if ids:
-        wanted = given(run.session, {"id": BigInteger()}, [{"id": key} for key in sorted(set(ids))])
-        condition = ARCHIVE.c.id.in_(select(wanted.c.id))  # what was restored before is told, not refused
+        condition = ARCHIVE.c.id.in_(among(run.session, ids))  # what was restored before is told, not refused
     project_id = cast(ARCHIVE.c.content["project_id"].as_string(), BigInteger)
     its_project = select(ONE).where(projects.c.id == project_id).exists()
     has_projects = run.catalog.has(NOTIFICATIONS.name, "project_id")

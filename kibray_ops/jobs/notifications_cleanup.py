@@ -19,11 +19,11 @@ from kibray_ops.models.kibray.payroll import PayrollPeriod
 from kibray_ops.models.kibray.people import User
 from kibray_ops.models.kibray.projects import Project
 from kibray_ops.models.kibray.work import DailyPlan
-from kibray_ops.models.operations import SUCCEEDED, ForecastRecord, PlaceRecord, RunRecord
-from kibray_ops.outbox import DELIVERIES
+from kibray_ops.models.operations import SUCCEEDED, Delivery, ForecastRecord, PlaceRecord, RunRecord
 
 NOTIFICATIONS, USERS, RUNS = table_of(Notification), table_of(User), table_of(RunRecord)
-FORECASTS, PLACES = table_of(ForecastRecord), table_of(PlaceRecord)  # their own rooms would import httpx
+# Not from their own rooms: those import httpx and the texts of messages.
+DELIVERIES, FORECASTS, PLACES = table_of(Delivery), table_of(ForecastRecord), table_of(PlaceRecord)
 TOLD_DAILY = ("inventory_shortage", "touchups")
 """Kinds of the ledger that tell of a day: of a day that is past, nobody is told any more."""
 TOLD_OF = {

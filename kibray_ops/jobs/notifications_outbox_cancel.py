@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from kibray_ops import outbox
+from kibray_ops import deliveries
 from kibray_ops.errors import UsageError
 from kibray_ops.job import Outcome, Run
 from kibray_ops.models.operations import CANCELLED, PENDING, UNKNOWN
@@ -28,13 +28,13 @@ def cancel(
     """
     if status not in (None, PENDING):
         raise UsageError(f"--status {status!r} cannot be cancelled as a whole.", hint=f"Write {PENDING}.")
-    found = outbox.picked(run, ids, status)
+    found = deliveries.picked(run, ids, status)
     rows = [row for row in found if row["status"] in CANCELLABLE]
     if rows and not run.dry_run:
         values = {"status": CANCELLED, "last_error": "an operator cancelled it", "ended_at": run.now}
-        rows = outbox.change(run, rows, CANCELLABLE, values)
+        rows = deliveries.change(run, rows, CANCELLABLE, values)
     return Outcome(
         result={"cancelled": len(rows)},
         rows=rows,
-        problems=outbox.unchanged(found, rows, ids, "not_cancelled"),
+        problems=deliveries.unchanged(found, rows, ids, "not_cancelled"),
     )

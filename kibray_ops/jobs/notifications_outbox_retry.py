@@ -5,12 +5,12 @@ from typing import Annotated
 import typer
 from sqlalchemy import delete
 
-from kibray_ops import outbox
+from kibray_ops import deliveries
 from kibray_ops.delivery import SMS
 from kibray_ops.errors import UsageError
 from kibray_ops.job import Outcome, Run
 from kibray_ops.models.operations import CANCELLED, EXPIRED, FAILED, PENDING, SUPPRESSED, UNKNOWN
-from kibray_ops.outbox import SUPPRESSIONS
+from kibray_ops.outbox import LIFETIME, SUPPRESSIONS
 
 RETRIED = (FAILED, UNKNOWN, EXPIRED, CANCELLED, SUPPRESSED, PENDING)
 IN_BULK = (FAILED, EXPIRED)
@@ -35,7 +35,7 @@ def retry(
     """
     if status is not None and status not in IN_BULK:
         raise UsageError(f"--status {status!r} cannot be retried as a whole.", hint=f"Write {' or '.join(IN_BULK)}.")
-    found = outbox.picked(run, ids, status)
+    found = deliveries.picked(run, ids, status)
     rows = [row for row in found if row["status"] in RETRIED and not row["is_gone"]]
     if rows and not run.dry_run:
         stopped = {row["address"] for row in rows if (row["channel"], row["status"]) == (SMS, SUPPRESSED)}
@@ -45,12 +45,12 @@ def retry(
             "status": PENDING,
             "attempts": 0,
             "next_attempt_at": run.now,
-            "expires_at": run.now + outbox.LIFETIME,
+            "expires_at": run.now + LIFETIME,
             "ended_at": None,
         }
-        rows = outbox.change(run, rows, RETRIED, values)
+        rows = deliveries.change(run, rows, RETRIED, values)
     return Outcome(
         result={"retried": len(rows)},
         rows=rows,
-        problems=outbox.unchanged(found, rows, ids, "not_retried"),
+        problems=deliveries.unchanged(found, rows, ids, "not_retried"),
     )

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from kibray_ops import channels, outbox
+from kibray_ops import channels, dispatch, outbox
 from kibray_ops.delivery import (
     EMAIL,
     SMS,
@@ -44,7 +44,7 @@ def send(run: Run) -> Outcome:
     Raises ConfigurationError without mail settings, and when the mail server refuses the login.
     """
     channels.require_email(run.settings)
-    planned = outbox.plan(run)
+    planned = dispatch.plan(run)
     office = _Office(run, planned)
     if not run.dry_run:
         run.commit_item()
