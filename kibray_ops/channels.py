@@ -4,7 +4,7 @@ from pathlib import Path
 
 from kibray_ops.delivery import EMAIL, SMS, Transport
 from kibray_ops.errors import ConfigurationError
-from kibray_ops.job import WARNING, Problem, Run
+from kibray_ops.job import Problem, Run, warnings
 from kibray_ops.settings import PREFIX, Settings
 
 SMS_NEEDS = ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_FROM", "TWILIO_BASE_URL", "SMS_TYPES")
@@ -25,7 +25,7 @@ def is_sms_on(settings: Settings) -> bool:
     return all(settings[name] for name in SMS_NEEDS) and not settings["EMAIL_REDIRECT_TO"]
 
 
-def warnings(settings: Settings) -> list[Problem]:
+def odd_settings(settings: Settings) -> list[Problem]:
     """Return what is odd about the settings of the channels."""
     found: list[tuple[str, str]] = []
     if not settings["SITE_URL"]:
@@ -36,7 +36,7 @@ def warnings(settings: Settings) -> list[Problem]:
     missing = [f"{PREFIX}{name}" for name in SMS_NEEDS if not settings[name]]
     if 0 < len(missing) < len(SMS_NEEDS) - 1:  # the base URL has a default
         found.append(("SMS", f"no SMS are sent: {', '.join(missing)} not set"))
-    return [Problem(WARNING, "settings", subject, words) for subject, words in found]
+    return warnings("settings", found, "settings")
 
 
 def transports(run: Run) -> dict[str, Transport]:

@@ -6,15 +6,15 @@ from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, select, text
-from sqlmodel import col
+from sqlalchemy import Connection, Table, text
 
 from kibray_ops import registry
 from kibray_ops.catalog import Catalog, read_catalog
+from kibray_ops.catalog import baseline as noted_baseline
 from kibray_ops.database import Database, Lock, translated
 from kibray_ops.errors import ConfigurationError, TablesMissing, UsageError
 from kibray_ops.models.kibray.base import Kibray
-from kibray_ops.models.operations import HEAD, VERSION_TABLE, Operations, State
+from kibray_ops.models.operations import HEAD, VERSION_TABLE, Operations
 from kibray_ops.registry import Job
 
 LATER_TABLES = tuple(table for job in registry.JOBS for table in job.reads_later)
@@ -114,9 +114,9 @@ def _upgrade(connection: Connection) -> None:
 
 
 def _note_baseline(connection: Connection, baseline: datetime | None, now: datetime) -> datetime:
-    held = connection.execute(select(col(State.value)).where(col(State.key) == "baseline")).scalar()
+    held = noted_baseline(connection)
     if held and baseline is None:
-        return datetime.fromisoformat(held)
+        return held
     moment = baseline or now
     connection.execute(text("DELETE FROM kibray_ops_state WHERE key = 'baseline'"))
     connection.execute(

@@ -39,6 +39,11 @@ class Report:
     error: errors.KibrayOpsError | None = None
     traceback: str = ""
 
+    @property
+    def has_outcome(self) -> bool:
+        """Tell whether a job returned: also one that ended early tells what it did."""
+        return self.error is None or bool(self.result)
+
     def succeed(self, outcome: Outcome) -> None:
         """Take over what a job did."""
         self.result, self.rows, self.problems = outcome.result, outcome.rows, outcome.problems

@@ -21,10 +21,9 @@ from zoneinfo import ZoneInfo
 from kibray_ops import registry
 from kibray_ops.clock import UTC_NAMES, machine_zone
 from kibray_ops.errors import SettingsInvalid
-from kibray_ops.text import is_mail_address
+from kibray_ops.text import MASK, is_mail_address
 
 PREFIX = "KIBRAY_OPS_"
-MASK = "********"
 DATABASE_SCHEMES = ("postgres", "postgresql", "sqlite")
 
 

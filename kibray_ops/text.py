@@ -7,6 +7,8 @@ MAIL_ADDRESS = re.compile(rf"(?!.*=\?){ATOM}(\.{ATOM})*@{ATOM}(\.{ATOM})*")
 """Dots stand between; quoted local parts and comments are nobody's, and =? would begin an encoded word (RFC 2047)."""
 LONGEST_MAIL_ADDRESS = 254
 
+MASK = "********"
+"""What stands for a secret."""
 JOINER = "\N{ZERO WIDTH JOINER}"
 """Makes one emoji of several."""
 

@@ -180,7 +180,7 @@ def _start(
         report.fail(error)
         report.finished_at = real_now()
     try:
-        if sheet is not None and (report.error is None or report.result):
+        if sheet is not None and report.has_outcome:
             sheet.write(getattr(render.view_of(job), "CSV_COLUMNS", {}), report.rows)
     except BrokenPipeError:
         render.abandon_stdout()

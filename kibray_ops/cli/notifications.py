@@ -1,20 +1,13 @@
 """kibray-ops notifications outbox list, and archive list."""
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from kibray_ops import registry, settings
 from kibray_ops.cli import render
+from kibray_ops.cli.connection import connected
 from kibray_ops.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sqlalchemy import Connection
-
-    from kibray_ops.registry import Job
 
 STATUSES = ("pending", "sending", "sent", "failed", "unknown", "expired", "suppressed", "cancelled")
 CHANNELS = ("email", "sms")
@@ -39,7 +32,7 @@ def list_outbox(
     from kibray_ops import deliveries
 
     found = settings.load().checked()
-    with _connected(found, registry.OUTBOX) as connection:
+    with connected(found, registry.OUTBOX) as connection:
         rows = deliveries.newest(connection, status=status, channel=channel, limit=limit)
         counts = deliveries.counts(connection)
     if as_json:
@@ -55,7 +48,7 @@ def list_archive(limit: Limit = 30, as_json: AsJSON = False) -> None:
     from kibray_ops import archive
 
     found = settings.load().checked()
-    with _connected(found, registry.ARCHIVE) as connection:
+    with connected(found, registry.ARCHIVE) as connection:
         rows = archive.newest(connection, limit=limit)
         total = archive.total(connection)
     if as_json:
@@ -64,15 +57,3 @@ def list_archive(limit: Limit = 30, as_json: AsJSON = False) -> None:
     from kibray_ops.cli.views.outbox import show_archive
 
     show_archive(rows, total, found.zone, render.console())
-
-
-@contextmanager
-def _connected(found: settings.Settings, report: "Job") -> "Iterator[Connection]":
-    from kibray_ops.catalog import read_catalog
-    from kibray_ops.database import Database, translated
-
-    with translated(), Database(found).connect(read_only=True) as connection:
-        catalog = read_catalog(connection)
-        catalog.require(report)
-        catalog.require_own()
-        yield connection

@@ -51,7 +51,7 @@ def report(job: Job, told: "Report", found: settings.Settings, output: Output, *
     if output.as_json:
         print_json(envelope(told, found))
         return
-    if told.error is None or told.result:
+    if told.has_outcome:
         _show_outcome(job, told, output, to_stdout=to_stdout)
     if told.error is not None:
         print_error(told.error, found, run_id=told.run_id)

@@ -1,21 +1,21 @@
 """kibray-ops runs: what ran, when, and how it ended."""
 
 import json
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kibray_ops import registry, settings
 from kibray_ops.cli import render
+from kibray_ops.cli.connection import connected
 from kibray_ops.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
     from zoneinfo import ZoneInfo
 
-    from sqlalchemy import Connection, RowMapping
+    from sqlalchemy import RowMapping
 
 app = typer.Typer(help="What ran, when, and how it ended.", no_args_is_help=True)
 
@@ -40,7 +40,7 @@ def list_runs(
     from kibray_ops import history
 
     found = settings.load().checked()
-    with _connected(found) as connection:
+    with connected(found) as connection:
         runs = history.runs(connection, job=job, status=status, limit=limit)
     if as_json:
         render.print_json({"schema": 1, "runs": [dict(run) for run in runs]})
@@ -56,7 +56,7 @@ def show_run(
     from kibray_ops import history
 
     found = settings.load().checked()
-    with _connected(found) as connection:
+    with connected(found) as connection:
         run = history.run(connection, run_id)
     if run is None:
         raise UsageError(f"There is no run {run_id}.", hint="`kibray-ops runs list` shows the newest.")
@@ -89,16 +89,6 @@ def show_run(
     if run["error"]:
         out.print("\n[bold]Error[/]")
         out.print(escape(run["error"]), style="red")
-
-
-@contextmanager
-def _connected(found: settings.Settings) -> "Iterator[Connection]":
-    from kibray_ops.catalog import read_catalog
-    from kibray_ops.database import Database, translated
-
-    with translated(), Database(found).connect(read_only=True) as connection:
-        read_catalog(connection).require_own()
-        yield connection
 
 
 def _show(runs: "Sequence[RowMapping]", zone: "ZoneInfo") -> None:

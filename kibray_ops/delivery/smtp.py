@@ -19,17 +19,16 @@ from email.message import EmailMessage
 from kibray_ops.delivery import Deferred, Faltering, Message, Refused, Uncertain, Unreachable
 from kibray_ops.delivery.mime import as_email
 from kibray_ops.errors import ConfigurationError
-from kibray_ops.text import printable
+from kibray_ops.text import MASK, printable
 
 TIMEOUT = 30.0
 """Seconds to wait for each answer of the server; the reply to a whole message gets longer."""
 PATIENCE = 300.0
 """Seconds to wait for the reply to the final dot: RFC 5321 allows ten minutes, a run has less."""
 LONGEST_REPLY = 300
-MASK = "********"
 TAKEN, FORWARDED, GO_ON, CLOSING, LOGIN_NEEDED, GARBLED = 250, 251, 354, 421, 530, -1
 """Codes of answers; the last is smtplib's for what has none."""
-HINT = "Correct KIBRAY_OPS_EMAIL_…; `kibray-ops config show` tells where each value came from. Nothing was sent by it."
+HINT = "Correct KIBRAY_OPS_EMAIL_…; `kibray-ops config show` tells where each value came from. The messages wait."
 
 
 @dataclass

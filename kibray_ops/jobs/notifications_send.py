@@ -30,6 +30,8 @@ from kibray_ops.outbox import NOT_DELIVERED, Batch, Fate, Item, Person, Plan
 PATIENCE = 3
 """Messages in a row that a service leaves without a clear answer, before the others wait for the next run."""
 NOBODY = "a user who is gone"
+Told = tuple[dict[str, Any], Fate]
+"""A line of the report, and what became of what it tells of."""
 NOUNS = {EMAIL: "e-mail", SMS: "SMS"}
 
 
@@ -178,7 +180,7 @@ class _Office:
         ends = Counter(fate.status for _, fate in (*self.plan.untold, *self.plan.ended))
         for batch, fate in due:
             ends[fate.status] += len(batch.items)
-        rows = [*(self._row(batch, fate) for batch, fate in due), *self._others()]
+        told = [*((self._row(batch, fate), fate) for batch, fate in due), *self._others()]
         return Outcome(
             result={
                 "sent": ends[SENT],
@@ -187,8 +189,8 @@ class _Office:
                 "waiting": ends[PENDING] + len(self.plan.waiting),
                 **{status: ends[status] for status in (FAILED, UNKNOWN, EXPIRED, SUPPRESSED, CANCELLED)},
             },
-            rows=rows,
-            problems=[*self._closings(), *_problems(rows), *channels.warnings(run.settings)],
+            rows=[row for row, _ in told],
+            problems=[*self._closings(), *_problems(told), *channels.odd_settings(run.settings)],
             stopped=self.stopped,
         )
 
@@ -207,16 +209,15 @@ class _Office:
             "status": fate.status,
             "reason": fate.reason or None,
             "deliveries": [item.id for item in batch.items if item.id is not None],
-            "is_odd": fate.is_odd,
         }
 
-    def _others(self) -> Iterable[dict[str, Any]]:
+    def _others(self) -> Iterable[Told]:
         """Yield a row for those deliveries of a person that ended, or wait, for the same reason without a message."""
         groups: dict[tuple[str, int, Fate], list[Item]] = {}
         for item, fate in (*self.plan.untold, *self.plan.ended, *self.plan.waiting):
             groups.setdefault((item.channel, item.user_id, fate), []).append(item)
         for (channel, user_id, fate), items in groups.items():
-            yield {
+            row = {
                 **_recipient(channel, self.plan.people.get(user_id), ""),
                 "user_id": user_id,
                 "notifications": len(items),
@@ -225,8 +226,8 @@ class _Office:
                 "status": fate.status,
                 "reason": fate.reason,
                 "deliveries": [item.id for item in items if item.id is not None],
-                "is_odd": fate.is_odd,
             }
+            yield row, fate
 
     def _closings(self) -> list[Problem]:
         held = Counter(batch.channel for batch in self.plan.due if batch.items and self._waits(batch))
@@ -246,12 +247,12 @@ def _recipient(channel: str, person: Person | None, address: str) -> dict[str, A
     }
 
 
-def _problems(rows: Sequence[dict[str, Any]]) -> list[Problem]:
+def _problems(told: Sequence[Told]) -> list[Problem]:
     """Return a failure for what was not delivered, and a warning for what waits or was suppressed for an odd reason."""
-    failed = [(row["recipient"], _words(row)) for row in rows if row["status"] in NOT_DELIVERED]
-    odd = [(row["recipient"], _words(row)) for row in rows if row["is_odd"] and row["status"] in (PENDING, SUPPRESSED)]
-    for row in rows:
-        del row["is_odd"]
+    failed = [(row["recipient"], _words(row)) for row, fate in told if fate.status in NOT_DELIVERED]
+    odd = [
+        (row["recipient"], _words(row)) for row, fate in told if fate.is_odd and fate.status in (PENDING, SUPPRESSED)
+    ]
     return [
         *(Problem(FAILURE, "not_delivered", who, words) for who, words in failed),  # each of them is named
         *warnings("put_off", odd, "messages that wait or are not wanted"),

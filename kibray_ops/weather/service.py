@@ -22,7 +22,7 @@ from urllib.parse import quote, quote_plus
 
 import httpx
 
-from kibray_ops.text import printable
+from kibray_ops.text import MASK, printable
 
 TRIES = 3
 MINUTE = 61.0
@@ -171,7 +171,7 @@ class Service:
         text = printable(str(value))
         for secret in self.secrets.values():
             for form in (secret, quote(secret, safe=""), quote_plus(secret)):
-                text = text.replace(form, "********")
+                text = text.replace(form, MASK)
         return text[:LONGEST_REASON].rstrip(".")
 
 

@@ -5,11 +5,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from kibray_ops.cli.render import counted
-from kibray_ops.cli.table import Column, Row, print_table
+from kibray_ops.cli.render import counted, heading, show_problems
+from kibray_ops.cli.table import MOST_LINES, Column, Row, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from kibray_ops.report import Report
 
 CSV_DELIVERY = {
     "delivery_id": "ID",
@@ -59,6 +61,15 @@ def _when(row: Row, zone: ZoneInfo) -> str:
     if row["next_attempt_at"] is not None:
         return f"next {moment(row['next_attempt_at'], zone)}"
     return moment(row["ended_at"] or row["queued_at"], zone)
+
+
+def show_changed(told: "Report", title: str, sentence: str, out: "Console") -> None:
+    """Print deliveries that an operator has changed, as they were until now, and those that stay as they are."""
+    out.print(heading(told, title))
+    out.print(sentence)
+    if told.rows:
+        print_table(out, DELIVERY, told.rows, most=MOST_LINES)
+    show_problems(told.problems, out)
 
 
 def show_archive(rows: Sequence[Row], total: int, zone: ZoneInfo, out: "Console") -> None:

@@ -1,0 +1,26 @@
+"""A connection for commands that only look."""
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+    from kibray_ops.registry import Job
+    from kibray_ops.settings import Settings
+
+
+@contextmanager
+def connected(found: "Settings", report: "Job | None" = None) -> "Iterator[Connection]":
+    """Open a read-only connection to a database that has our tables, and what a report needs of Kibray's."""
+    from kibray_ops.catalog import read_catalog
+    from kibray_ops.database import Database, translated
+
+    with translated(), Database(found).connect(read_only=True) as connection:
+        catalog = read_catalog(connection)
+        if report is not None:
+            catalog.require(report)
+        catalog.require_own()
+        yield connection
