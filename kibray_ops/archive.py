@@ -74,12 +74,18 @@ class Moved(NamedTuple):
     """Those that could not be copied exactly, and so were left where they are."""
 
 
-def is_old(run: Run, cutoff: datetime) -> ColumnElement[bool]:
-    """Return the condition for a notification to archive: read, written before a moment, and never restored."""
+def is_old(run: Run, cutoff: datetime, within: Span | None = None) -> ColumnElement[bool]:
+    """Return the condition for a notification to archive: read, written before a moment, and never restored.
+
+    A range of ids is said of the archive too: the database would look through all of it for every batch.
+    """
     is_read = and_(NOTIFICATIONS.c.is_read, NOTIFICATIONS.c.created_at < cutoff)
     if not run.catalog.has(ARCHIVE.name):
         return is_read  # a dry run before `db init`
-    return and_(is_read, ~select(ONE).where(ARCHIVE.c.id == NOTIFICATIONS.c.id).exists())
+    known = select(ONE).where(ARCHIVE.c.id == NOTIFICATIONS.c.id)
+    if within is None:
+        return and_(is_read, ~known.exists())
+    return and_(within.holds(NOTIFICATIONS.c.id), is_read, ~known.where(within.holds(ARCHIVE.c.id)).exists())
 
 
 def batches(run: Run, cutoff: datetime) -> list[Span]:
@@ -92,7 +98,7 @@ def batches(run: Run, cutoff: datetime) -> list[Span]:
 
 def move(run: Run, cutoff: datetime, span: Span) -> Moved:
     """Archive the old notifications in a range of ids; does not commit."""
-    condition = and_(span.holds(NOTIFICATIONS.c.id), is_old(run, cutoff))
+    condition = is_old(run, cutoff, within=span)
     if run.session.get_bind().dialect.name == "sqlite":
         return _move_on_sqlite(run, condition, span)
     content: ColumnElement[Any] = literal_column(f"to_jsonb({NOTIFICATIONS.name})").label("content")
