@@ -1,11 +1,20 @@
 """Which channels are on, and the transport of each, as the settings say."""
 
+from collections.abc import Callable
+from datetime import datetime
+from email.headerregistry import Address
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kibray_ops.delivery import EMAIL, SMS, Transport
 from kibray_ops.errors import ConfigurationError
 from kibray_ops.job import Problem, Run, warnings
 from kibray_ops.settings import PREFIX, Settings
+
+if TYPE_CHECKING:
+    import httpx
+
+    from kibray_ops.delivery.twilio import Twilio
 
 SMS_NEEDS = ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_FROM", "TWILIO_BASE_URL", "SMS_TYPES")
 
@@ -41,33 +50,44 @@ def odd_settings(settings: Settings) -> list[Problem]:
 
 def transports(run: Run) -> dict[str, Transport]:
     """Return the transport of each channel that is on; no transaction may be open."""
-    found: dict[str, Transport] = {EMAIL: _email(run)}
+    found: dict[str, Transport] = {EMAIL: email(run.settings, run.local_now)}
     if is_sms_on(run.settings):
-        from kibray_ops.delivery.twilio import Twilio
-
-        base_url, account, token, sender = (
-            run.settings[name] for name in ("TWILIO_BASE_URL", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_FROM")
-        )
-        found[SMS] = Twilio(run.web(), base_url, account, token, sender)
+        found[SMS] = sms(run.settings, run.web())
     return found
 
 
-def _email(run: Run) -> Transport:
-    from kibray_ops.delivery.file import Files
-    from kibray_ops.delivery.mime import mailbox
-    from kibray_ops.delivery.smtp import SMTP
+def sms(settings: Settings, client: "httpx.Client") -> "Twilio":
+    """Return the transport of SMS, where they are on."""
+    from kibray_ops.delivery.twilio import Twilio
 
-    settings, sender = run.settings, mailbox(run.settings["EMAIL_FROM"])
+    names = ("TWILIO_BASE_URL", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_FROM")
+    base_url, account, token, number = (settings[name] for name in names)
+    return Twilio(client, base_url, account, token, number)
+
+
+def email(settings: Settings, now: Callable[[], datetime], *, timeout: float | None = None) -> Transport:
+    """Return the transport of e-mail; `timeout` is how long to wait for each answer, in seconds."""
+    from kibray_ops.delivery.file import Files
+    from kibray_ops.delivery.smtp import PATIENCE, SMTP, TIMEOUT
 
     if settings["EMAIL_BACKEND"] == "file":
-        return Files(Path(settings["EMAIL_DIR"]).absolute(), sender, run.local_now)
+        return Files(Path(settings["EMAIL_DIR"]).absolute(), sender(settings), now)
     return SMTP(
         settings["EMAIL_HOST"],
         settings["EMAIL_PORT"],
-        sender,
-        run.local_now,
+        sender(settings),
+        now,
         user=settings["EMAIL_HOST_USER"] or "",
         password=settings["EMAIL_HOST_PASSWORD"] or "",
         use_tls=settings["EMAIL_USE_TLS"],
         use_ssl=settings["EMAIL_USE_SSL"],
+        timeout=timeout or TIMEOUT,
+        patience=timeout or PATIENCE,
     )
+
+
+def sender(settings: Settings) -> Address:
+    """Return who writes the e-mails."""
+    from kibray_ops.delivery.mime import mailbox
+
+    return mailbox(settings["EMAIL_FROM"])

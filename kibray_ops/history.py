@@ -3,21 +3,15 @@
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, func, insert, select, update
 from sqlmodel import col
 
 from kibray_ops import __version__
 from kibray_ops.catalog import table_of
-from kibray_ops.models.operations import (
-    INTERRUPTED,
-    PARTIAL,
-    RUNNING,
-    SUCCEEDED,
-    RunRecord,
-)
+from kibray_ops.models.operations import DONE, ENDED_BADLY, INTERRUPTED, RUNNING, SUCCEEDED, RunRecord
 from kibray_ops.registry import Job, sharing_lock
 from kibray_ops.schedule import Slot
 
@@ -30,14 +24,17 @@ def is_satisfied(connection: Connection, job: Job, slot: Slot) -> bool:
     A manual run counts only when it was started as the crontab would: one for another week pays nobody of this one.
     """
     done = (
-        select(col(RunRecord.slot), col(RunRecord.arguments))
-        .where(col(RunRecord.job) == job.name, col(RunRecord.status).in_((SUCCEEDED, PARTIAL)))
-        .where(col(RunRecord.business_date) == slot.business_date)
+        select(RUNS.c.slot, RUNS.c.arguments)
+        .where(RUNS.c.job == job.name, RUNS.c.status.in_(DONE))
+        .where(RUNS.c.business_date == slot.business_date)
     )
-    return any(
-        key == slot.key or (key is None and not arguments and not job.hourly)
-        for key, arguments in connection.execute(done)
-    )
+    return any(satisfies(run, job, slot) for run in connection.execute(done).mappings())
+
+
+def satisfies(run: RowMapping, job: Job, slot: Slot) -> bool:
+    """Tell whether a run that is done, for the business date of a slot, has done the slot's work."""
+    by_hand = run["slot"] is None and not run["arguments"] and not job.hourly
+    return run["slot"] == slot.key or by_hand
 
 
 def holder(connection: Connection, job: Job) -> RowMapping | None:
@@ -97,6 +94,7 @@ def end(
     run_id: int,
     *,
     status: str,
+    exit_code: int,
     now: datetime,
     result: Mapping[str, Any] | None = None,
     problems: Sequence[Mapping[str, Any]] = (),
@@ -106,12 +104,13 @@ def end(
 
     A failure is written even then: only the run itself knows why it ended.
     """
-    unended = (RUNNING,) if status in (SUCCEEDED, PARTIAL) else (RUNNING, INTERRUPTED)
+    unended = (RUNNING,) if status in DONE else (RUNNING, INTERRUPTED)
     statement = (
         update(RunRecord)
         .where(col(RunRecord.id) == run_id, col(RunRecord.status).in_(unended))
         .values(
             status=status,
+            exit_code=exit_code,
             finished_at=now,
             result=dict(result) if result is not None else None,
             problems=list(problems),
@@ -141,3 +140,70 @@ def runs(
 def run(connection: Connection, run_id: int) -> RowMapping | None:
     """Return one run."""
     return connection.execute(select(RUNS).where(col(RunRecord.id) == run_id)).mappings().first()
+
+
+def newest(connection: Connection, *statuses: str) -> dict[str, RowMapping]:
+    """Return the newest run of each job that is in one of these states."""
+    ids = select(func.max(RUNS.c.id)).where(RUNS.c.status.in_(statuses)).group_by(RUNS.c.job)
+    found = connection.execute(select(RUNS).where(RUNS.c.id.in_(ids))).mappings()
+    return {run["job"]: run for run in found}
+
+
+def durations(connection: Connection, *, since: datetime, most: int) -> dict[str, list[float]]:
+    """Return how many seconds the latest runs of each job took that are done, oldest first."""
+    place = func.row_number().over(partition_by=RUNS.c.job, order_by=RUNS.c.id.desc()).label("place")
+    ranked = (
+        select(RUNS.c.id, RUNS.c.job, RUNS.c.started_at, RUNS.c.finished_at, place)
+        .where(RUNS.c.started_at > since, RUNS.c.status.in_(DONE))
+        .subquery()
+    )
+    found: dict[str, list[float]] = {}
+    for row in connection.execute(select(ranked).where(ranked.c.place <= most).order_by(ranked.c.id)):
+        found.setdefault(row.job, []).append((row.finished_at - row.started_at).total_seconds())
+    return found
+
+
+def done_since(connection: Connection, first: date) -> Sequence[RowMapping]:
+    """Return the runs that are done of the business dates from a day on."""
+    columns = (RUNS.c.job, RUNS.c.slot, RUNS.c.business_date, RUNS.c.arguments, RUNS.c.as_of, RUNS.c.started_at)
+    is_recent = and_(RUNS.c.status.in_(DONE), RUNS.c.business_date >= first)
+    return connection.execute(select(*columns).where(is_recent)).mappings().all()
+
+
+def tries(connection: Connection, slots: Mapping[str, Slot]) -> dict[str, list[RowMapping]]:
+    """Return the runs for a slot of each job that ended badly or have not ended, oldest first."""
+    wanted = and_(
+        RUNS.c.job.in_(slots),
+        RUNS.c.status.in_((*ENDED_BADLY, RUNNING)),
+        RUNS.c.slot.in_({slot.key for slot in slots.values()}),
+    )
+    found: dict[str, list[RowMapping]] = {}
+    for run in connection.execute(select(RUNS).where(wanted).order_by(RUNS.c.id)).mappings():
+        if run["slot"] == slots[run["job"]].key:
+            found.setdefault(run["job"], []).append(run)
+    return found
+
+
+def prunable(horizon: datetime) -> ColumnElement[bool]:
+    """Return the condition for a run record that may go: it ended before, and is not its job's newest success.
+
+    `status` tells when each job last succeeded, however long ago.
+    """
+    kept = select(func.max(RUNS.c.id)).where(RUNS.c.status == SUCCEEDED).group_by(RUNS.c.job)
+    return and_(RUNS.c.finished_at < horizon, RUNS.c.id.not_in(kept))
+
+
+def prune(connection: Connection, horizon: datetime, *, dry_run: bool = False) -> int:
+    """Delete the run records that may go, or in a dry run only count them."""
+    where = prunable(horizon)
+    if dry_run:
+        return connection.execute(select(func.count()).select_from(RUNS).where(where)).scalar_one()
+    return connection.execute(delete(RUNS).where(where)).rowcount
+
+
+def duration(run: RowMapping) -> float | None:
+    """Return how many seconds a run took; None while it runs."""
+    if run["finished_at"] is None:
+        return None
+    seconds: float = (run["finished_at"] - run["started_at"]).total_seconds()
+    return seconds

@@ -158,31 +158,55 @@ def _commands(jobs: list[Job]) -> tuple[str, ...]:
     return tuple(" ".join(job.command) for job in jobs)
 
 
-def grants(role: str, catalog: Catalog | None = None) -> str:
-    """Return the GRANT statements for a role that runs all jobs and may do nothing else.
+@dataclass(frozen=True)
+class Need:
+    """A privilege that the jobs need on a table; on some columns only, where they are named."""
+
+    table: str
+    privilege: str
+    columns: tuple[str, ...] = ()
+
+
+def needs(catalog: Catalog | None = None) -> list[Need]:
+    """Return the privileges of a role that runs all jobs and may do nothing else.
 
     Only the columns that are read can be read: never `password`, never `social_security_number`. Notifications are
-    archived with all their columns.
+    archived with all their columns. With a catalog, what the database does not have is left out.
     """
-    name = '"' + role.replace('"', '""') + '"'
-    tables = kibray_tables()
-    lines = ["-- What kibray-ops needs, and no more. Run as the owner of Kibray's tables."]
-    for table in sorted(tables):
-        optional = [c.name for m in Kibray.__subclasses__() if m.__tablename__ == table for c in m.optional]
-        columns = [column.name for column in tables[table].columns] + optional
+    found: list[Need] = []
+    for name, table in sorted(kibray_tables().items()):
+        optional = [c.name for m in Kibray.__subclasses__() if m.__tablename__ == name for c in m.optional]
+        columns = [column.name for column in table.columns] + optional
         if catalog is not None:
-            columns = [column for column in columns if catalog.has(table, column)]
-        privileges = sorted(
-            {p.strip() for job in _users(table) for p in job.writes.get(table, "").split(",") if p.strip()}
-        )
-        whole = any(table in job.copies for job in _users(table))
-        if columns:
-            listed = "" if whole else f" ({', '.join(columns)})"
-            lines.append(f"GRANT SELECT{listed} ON {table} TO {name};")
-        if privileges and columns:
-            lines.append(f"GRANT {', '.join(privileges)} ON {table} TO {name};")
-    lines += [
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {name};" for table in sorted(Operations.metadata.tables)
-    ]
-    lines.append(f"GRANT SELECT ON {VERSION_TABLE} TO {name};")
-    return "\n".join(lines) + "\n"
+            columns = [column for column in columns if catalog.has(name, column)]
+        if not columns:
+            continue
+        whole = any(name in job.copies for job in _users(name))
+        found.append(Need(name, "SELECT", () if whole else tuple(columns)))
+        writes = {p.strip() for job in _users(name) for p in job.writes.get(name, "").split(",") if p.strip()}
+        found += [Need(name, privilege) for privilege in sorted(writes)]
+    own = ("SELECT", "INSERT", "UPDATE", "DELETE")
+    found += [Need(name, privilege) for name in sorted(Operations.metadata.tables) for privilege in own]
+    return [*found, Need(VERSION_TABLE, "SELECT")]
+
+
+def grants(role: str, catalog: Catalog | None = None) -> str:
+    """Return the GRANT statements for a role that runs all jobs and may do nothing else."""
+    name = '"' + role.replace('"', '""') + '"'
+    together: dict[tuple[str, bool], list[str]] = {}
+    for need in needs(catalog):
+        listed = f" ({', '.join(need.columns)})" if need.columns else ""
+        of_kibray_read = need.privilege == "SELECT" and need.table in kibray_tables()
+        together.setdefault((need.table, of_kibray_read), []).append(need.privilege + listed)
+    lines = [f"GRANT {', '.join(privileges)} ON {table} TO {name};" for (table, _), privileges in together.items()]
+    return "\n".join(("-- What kibray-ops needs, and no more. Run as the owner of Kibray's tables.", *lines)) + "\n"
+
+
+def move_baseline(database: Database, moment: datetime) -> datetime | None:
+    """Move the moment of going live, and return where it was."""
+    with translated(), database.connect() as connection:
+        read_catalog(connection).require_own()
+        before = noted_baseline(connection)
+        _note_baseline(connection, moment, moment)
+        connection.commit()
+    return before

@@ -26,7 +26,7 @@ class Job:
     command: tuple[str, ...]
     """The words after `kibray-ops`; the module in `jobs/` and its function are named after them."""
     summary: str
-    """One imperative sentence: help text, crontab comment, README row."""
+    """One imperative sentence: help text, README row."""
     kind: Kind
     cron: str | None = None
     """Five-field expression in the business zone; None for what operators start only by hand."""
@@ -72,6 +72,9 @@ class Job:
         """Return every Kibray table that the job needs."""
         return tuple(dict.fromkeys((*self.reads, *self.writes)))
 
+
+CATCH_UP = "7,22,37,52 * * * *"
+"""When missed and failed slots are made up for: past the jobs' own times."""
 
 ALERT_READS = ("auth_user", "core_profile")
 OFFICE_READS = (*ALERT_READS, "auth_group", "auth_user_groups")

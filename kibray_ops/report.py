@@ -1,6 +1,9 @@
 """What is told of a run, whether it worked, failed, or had nothing to do."""
 
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -17,6 +20,11 @@ class Trigger(StrEnum):
     MANUAL = "manual"
     CRON = "cron"
     CATCH_UP = "catch-up"
+
+
+def is_routine(trigger: str, arguments: object, as_of: datetime | None) -> bool:
+    """Tell whether a run is one that the schedule waits for: not one by hand for another week or another day."""
+    return trigger != Trigger.MANUAL or not (arguments or as_of)
 
 
 @dataclass
@@ -89,3 +97,21 @@ def status_of(error: errors.KibrayOpsError) -> str:
     if isinstance(error, errors.TimeLimitReached):
         return TIMED_OUT
     return INTERRUPTED if isinstance(error, errors.Interrupted) else FAILED
+
+
+_current: ContextVar[Report | None] = ContextVar("run", default=None)
+
+
+@contextmanager
+def telling(report: Report) -> Iterator[None]:
+    """Let whatever is logged inside the block be about this run."""
+    token = _current.set(report)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current() -> Report | None:
+    """Return the run that is going on."""
+    return _current.get()

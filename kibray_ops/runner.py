@@ -1,44 +1,23 @@
-"""Execute a job: slot → lock → free what died → claim → work → record.
+"""Run a job and tell who has to know: the record, the ping, the alarm.
 
-cron, an operator and a test all come through `execute`, which always returns a Report and raises nothing.
+cron, catch-up, an operator and a test all come through `execute`, which always returns a Report and raises nothing.
 """
 
-import gc
 import logging
-import random
-import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from datetime import date
-from functools import cached_property
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlmodel import Session
-
-from kibray_ops import __version__, errors, history
-from kibray_ops.catalog import Catalog, baseline, read_catalog
+from kibray_ops import alarms
 from kibray_ops.clock import Clock
-from kibray_ops.database import Database, Lock, translated
-from kibray_ops.job import Outcome, Progress, Run, unwatched
-from kibray_ops.limits import TimeLimit, terminable
-from kibray_ops.models.operations import PARTIAL, RUNNING, SKIPPED, SUCCEEDED
-from kibray_ops.registry import Job, Kind
-from kibray_ops.report import Report, Trigger, ended, explained, status_of
-from kibray_ops.schedule import Slot, latest_slot
+from kibray_ops.execution import Execution
+from kibray_ops.heartbeat import Heartbeat
+from kibray_ops.job import Outcome, Progress, unwatched
+from kibray_ops.limits import terminable
+from kibray_ops.registry import Job
+from kibray_ops.report import Report, Trigger, is_routine, telling
+from kibray_ops.schedule import Slot
 from kibray_ops.settings import Settings
-
-if TYPE_CHECKING:
-    import httpx
-
-RETRIES = 3
-"""How often an atomic job is tried again after a transient error of the database."""
-HOLDER_PATIENCE = 2.0
-"""Seconds to wait for the record of a run that took the lock a moment ago."""
 
 JobFunction = Callable[..., Outcome]
 
@@ -53,16 +32,28 @@ def execute(
     trigger: Trigger = Trigger.MANUAL,
     dry_run: bool = False,
     options: Mapping[str, Any] | None = None,
+    slot: Slot | None = None,
     progress: Progress = unwatched,
 ) -> Report:
-    """Run a job and return the report; every error is in the report, never raised."""
+    """Run a job and return the report; every error is in the report, never raised.
+
+    `slot` is what catch-up works for; cron finds its own.
+    """
     report = Report(job.name, dry_run, trigger, clock.real(), as_of=clock.fixed)
-    try:
-        with terminable():
-            _Execution(job, settings, clock, trigger, dict(options or {}), report, progress).start()
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is, it is in the report
-        report.fail(error)
-    report.finished_at = clock.real()
+    matters = bool(job.cron) and not dry_run and is_routine(trigger, options, clock.fixed)
+    heartbeat = Heartbeat(settings["PING_URL"] if matters else None, job)
+    with telling(report):
+        try:
+            with terminable():
+                given = dict(options or {})
+                Execution(job, load(job), settings, clock, trigger, given, report, heartbeat, progress, slot).start()
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is, it is in the report
+            report.fail(error)
+        report.finished_at = clock.real()
+        if report.run_id is not None or report.error is not None:
+            log.info("ended: %s, exit code %d", report.status, report.exit_code)
+        if matters:
+            _tell(report, job, heartbeat, settings, clock)
     return report
 
 
@@ -72,323 +63,12 @@ def load(job: Job) -> JobFunction:
     return function
 
 
-class _NothingToDo(Exception):
-    """End the run in silence."""
-
-
-@dataclass
-class _Execution:
-    job: Job
-    settings: Settings
-    clock: Clock
-    trigger: Trigger
-    options: dict[str, Any]
-    report: Report
-    progress: Progress
-    slot: Slot | None = None
-    resources: ExitStack = field(default_factory=ExitStack)
-    """What has to be closed at the end: the HTTP client, where there is one."""
-
-    def start(self) -> None:
-        self._refuse_nonsense()
-        self.function = load(self.job)
-        soft, hard = (self.settings.time_limit(which, self.job.name) for which in ("SOFT", "HARD"))
-        self.limit = TimeLimit(soft, hard)
-        self.database = Database(self.settings)
-        try:
-            with translated():
-                if self.report.dry_run:
-                    self._rehearse()
-                else:
-                    self._perform()
-        except _NothingToDo:
-            self.report.skip()
-        finally:
-            self.limit.stop()
-            self.resources.close()
-
-    def _refuse_nonsense(self) -> None:
-        if self.report.dry_run and self.trigger is not Trigger.MANUAL:
-            raise errors.UsageError("--cron and --dry-run exclude each other.", hint="cron is for real runs.")
-        if not self.report.dry_run and self.clock.now() > self.clock.real():
-            raise errors.UsageError("--as-of lies in the future.", hint="That is possible only with --dry-run.")
-
-    # ---- dry run
-
-    def _rehearse(self) -> None:
-        with self.database.connect(read_only=True) as connection:
-            catalog = read_catalog(connection, own=False)
-            catalog.require(self.job)
-            self.limit.apply(connection)
-            try:
-                with translated(), Session(connection) as session:
-                    end_reading = _no_commit if self.job.kind is Kind.ATOMIC else session.rollback
-                    self.report.succeed(self.function(self._run(session, catalog, end_reading), **self.options))
-            except errors.WriteRefused as error:
-                raise errors.KibrayOpsError(
-                    "The dry run tried to write, and the database refused.",
-                    hint="Nothing was written. This is a fault of kibray-ops: please report it.",
-                ) from error
-            self.limit.release(connection)
-
-    def _run(self, session: Session, catalog: Catalog, commit_item: Callable[[], None]) -> Run:
-        return Run(
-            session=session,
-            catalog=catalog,
-            settings=self.settings,
-            clock=self.clock,
-            business_date=self._business_date,
-            dry_run=self.report.dry_run,
-            id=self.report.run_id,
-            commit_item=commit_item,
-            turn=(lambda _name: nullcontext()) if self.report.dry_run else self._turn,
-            web=lambda: self._web(session),
-            progress=self.progress,
-        )
-
-    def _web(self, session: Session) -> "httpx.Client":
-        if session.in_transaction():
-            raise RuntimeError("A transaction is open: nobody may wait for us while we wait for a service.")
-        return self._client
-
-    @cached_property
-    def _client(self) -> "httpx.Client":
-        import httpx
-
-        return self.resources.enter_context(httpx.Client(headers={"User-Agent": f"kibray-ops/{__version__}"}))
-
-    @contextmanager
-    def _turn(self, name: str) -> Iterator[None]:
-        lock = Lock(self.database, name)
-        with self.database.connect() as guard:
-            self._sit_idle(guard)
-            while not lock.acquire(guard):
-                self.limit.check()  # that is how long we wait
-                time.sleep(0.1)
-            try:
-                yield
-            finally:
-                lock.release()
-
-    @property
-    def _business_date(self) -> date:
-        return self.slot.business_date if self.slot else self.clock.today()
-
-    # ---- real run
-
-    def _perform(self) -> None:
-        if self.trigger is not Trigger.MANUAL:
-            self.slot = latest_slot(self.job, self.clock)
-            if self.slot is None:
-                raise _NothingToDo
-            self.report.slot = self.slot.key
-        with self.database.connect(read_only=True) as connection:
-            self.catalog = read_catalog(connection)
-            self.catalog.require_own()
-            self.catalog.require(self.job)
-            self._leave_if_done(connection)
-        self.lock = Lock(self.database, self.job.lock_name)
-        try:
-            if self.job.kind is Kind.ATOMIC:
-                self._perform_atomic()
-            else:
-                with translated():
-                    self._perform_by_item()
-        except (Exception, KeyboardInterrupt) as error:
-            # By now the work is rolled back and its locks are gone: the record cannot wait for ourselves.
-            _let_go(error)
-            self._record_failure(error)
-            raise
-        finally:
-            self.lock.release()
-
-    def _leave_if_done(self, connection: Connection) -> None:
-        if self.slot is None:
-            return
-        live = baseline(connection)
-        if (live and self.slot.moment < live) or history.is_satisfied(connection, self.job, self.slot):
-            raise _NothingToDo
-
-    def _perform_atomic(self) -> None:
-        """Work in one transaction that also holds the lock and records the success; try again what was transient."""
-        for attempt in range(1 + RETRIES):
-            try:
-                with translated(), self.database.connect() as work:
-                    self._lock(work)
-                    if self._claim_or_confirm():
-                        self._outcome = self._work(work)
-                        self._end(work, self._outcome)
-                        work.commit()
-                self.report.succeed(self._outcome)
-                return
-            except errors.TransientError:
-                if attempt == RETRIES:
-                    raise
-                time.sleep(2**attempt * random.uniform(0.3, 0.6))  # noqa: S311 - jitter, not a secret
-
-    def _perform_by_item(self) -> None:
-        """Work in a transaction for each item, under a lock that another connection holds."""
-        with self.database.connect() as guard:
-            self._lock(guard)
-            self._claim_or_confirm()
-            with self.database.connect() as work:
-                self._outcome = self._work(work, guard)
-                self._end(work, self._outcome)
-                work.commit()
-        self.report.succeed(self._outcome)
-
-    def _sit_idle(self, connection: Connection) -> None:
-        """Let the transaction that holds a lock be idle for long, while we compute or talk to a server."""
-        if not self.database.is_sqlite:
-            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-
-    def _lock(self, connection: Connection) -> None:
-        self._sit_idle(connection)
-        if not self.lock.acquire(connection):
-            self._give_way()
-
-    def _give_way(self) -> None:
-        """Leave the job to the run that holds its lock."""
-        patience = HOLDER_PATIENCE
-        with self.database.connect(read_only=True) as connection:
-            while (holder := history.holder(connection, self.job)) is None and patience > 0:
-                connection.rollback()
-                time.sleep(0.2)
-                patience -= 0.2
-        if self.slot is not None:
-            if holder is not None and holder["slot"] != self.slot.key:
-                self._record_skip()
-            raise _NothingToDo
-        if holder is None:
-            raise errors.JobBusy
-        since = holder["started_at"].astimezone(self.clock.zone)
-        raise errors.JobBusy(
-            f"{holder['job']} is already running on {holder['host']} "
-            f"(process {holder['pid']}, since {since:%Y-%m-%d %H:%M:%S})."
-        )
-
-    def _record_skip(self) -> None:
-        try:
-            with translated(), self.database.connect() as connection:
-                self.report.run_id = self._begin(connection, SKIPPED)
-                connection.commit()
-        except errors.RowsLocked:
-            # SQLite: the run that we met is writing. A skip is not worth a failure.
-            log.info("%s was skipped, which could not be recorded", self.job.name)
-
-    def _claim_or_confirm(self) -> bool:
-        """Claim the slot; at a further attempt, make sure that the claim still stands.
-
-        False when the attempt before did reach the database: its COMMIT arrived, only the answer was lost.
-        """
-        with self.database.connect() as connection:
-            if self.report.run_id is not None:
-                status = history.status_of(connection, self.report.run_id)
-                if status in (SUCCEEDED, PARTIAL):
-                    return False
-                if status == RUNNING:
-                    return True
-                if status is not None:
-                    raise errors.JobBusy("Another run took over while this one was tried again.")
-            history.free_what_died(connection, self.job, self.clock.real())
-            try:
-                # Known before it is committed: a signal in between must still find the record to end.
-                self.report.run_id = self._begin(connection, RUNNING)
-                connection.commit()
-            except IntegrityError:
-                raise _NothingToDo from None
-            except DBAPIError:
-                self.report.run_id = None
-                raise
-        self.limit.watch(self.report.run_id, self.settings.database_url)
-        return True
-
-    def _begin(self, connection: Connection, status: str) -> int:
-        now = self.clock.real()
-        return history.begin(
-            connection,
-            self.job,
-            status=status,
-            slot=self.slot,
-            trigger=self.trigger,
-            arguments=self.options,
-            business_date=self._business_date,
-            as_of=self.clock.fixed,
-            started_at=now,
-            finished_at=now if status == SKIPPED else None,
-        )
-
-    def _work(self, work: Connection, guard: Connection | None = None) -> Outcome:
-        """Let the job do its work; with a guard, it may commit item by item while the guard holds the lock.
-
-        The soft limit stops atomic work anywhere, for it is rolled back; other work ends after the item.
-        """
-        if guard is None:
-            if not work.in_transaction():
-                work.begin()  # ours, not the session's: the session's end must not be the transaction's
-            self.limit.apply(work)
-        # rollback_only: a stray commit in an atomic job commits nothing.
-        mode: Literal["control_fully", "rollback_only"] = "control_fully" if guard else "rollback_only"
-        with Session(work, join_transaction_mode=mode) as session:
-
-            def commit_item() -> None:
-                if guard is not None and not self.database.is_sqlite:
-                    guard.execute(text("SELECT 1"))  # raises when the connection, and with it the lock, is gone
-                session.commit()
-                self.limit.check()
-
-            run = self._run(session, self.catalog, _no_commit if guard is None else commit_item)
-            outcome = self.function(run, **self.options)
-            session.flush()
-            if guard is None:
-                self.limit.release(work)
-            else:
-                session.commit()
-        return outcome
-
-    def _end(self, work: Connection, outcome: Outcome) -> None:
-        status, _ = ended(outcome)
-        still_ours = history.end(
-            work,
-            self.report.run_id or 0,
-            status=status,
-            now=self.clock.real(),
-            result=outcome.result,
-            problems=[problem.as_dict() for problem in outcome.problems],
-            error=self.settings.redact(outcome.stopped.message) if outcome.stopped else None,
-        )
-        if not still_ours:
-            raise errors.JobBusy("Another run declared this one dead and took over.", hint="Nothing was written.")
-
-    def _record_failure(self, error: BaseException) -> None:
-        if self.report.run_id is None or isinstance(error, _NothingToDo):
-            return
-        told = explained(error)
-        account = told.message
-        if not isinstance(error, errors.KibrayOpsError | KeyboardInterrupt):
-            account = "".join(traceback.format_exception(error))
-        try:
-            with translated(), self.database.connect() as connection:
-                history.end(
-                    connection,
-                    self.report.run_id,
-                    status=status_of(told),
-                    now=self.clock.real(),
-                    error=self.settings.redact(account),
-                )
-                connection.commit()
-        except errors.KibrayOpsError as unrecorded:
-            # The next run finds the record still `running` and writes it down as interrupted.
-            log.warning("the failure could not be recorded: %s", unrecorded.message)
-
-
-def _let_go(error: BaseException | None) -> None:
-    """Drop what the frames of an error hold: an open SQLite cursor keeps others from committing until it is gone."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
-    gc.collect()
-
-
-def _no_commit() -> None:
-    raise RuntimeError("Only a job that works item by item commits in between.")
+def _tell(report: Report, job: Job, heartbeat: Heartbeat, settings: Settings, clock: Clock) -> None:
+    """Let others know how a run ended; whoever cannot be told never spoils what is done."""
+    try:
+        with terminable():
+            if report.trigger is not Trigger.MANUAL or report.run_id is not None:
+                heartbeat.ended(report)
+            alarms.hear(report, job, settings, clock)
+    except KeyboardInterrupt:
+        log.warning("interrupted while others were told how the run ended")

@@ -4,7 +4,9 @@ croniter's own handling of clock changes differs between its versions, so it is 
 a naive local wall time (it exists once even when the hour repeats), an hourly slot is a UTC hour.
 """
 
+import heapq
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -15,6 +17,10 @@ from kibray_ops.registry import Job
 
 FIRST_YEAR, LAST_YEAR = 1900, 2999
 """What lies outside is a slip of the finger, and days before and after it may not exist."""
+
+
+DAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+"""As cron counts them."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +36,70 @@ def latest_slot(job: Job, clock: Clock) -> Slot | None:
     """Return the latest slot that is not in the future and not past the job's deadline."""
     if job.cron is None:
         return None
-    now = clock.now()
-    if job.hourly:
-        hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-        slot = Slot(f"{hour:%Y-%m-%dT%H:%M}Z", hour.astimezone(clock.zone).date(), hour)
-    else:
-        slot = _local_slot(_previous(job.cron, now.astimezone(clock.zone).replace(tzinfo=None)), clock.zone)
-    if job.deadline is not None and now - slot.moment > job.deadline:
+    slot = slot_before(job, clock.now(), clock.zone)
+    if job.deadline is not None and clock.now() - slot.moment > job.deadline:
         return None
     return slot
+
+
+def slot_before(job: Job, moment: datetime, zone: ZoneInfo) -> Slot:
+    """Return a job's latest slot that is not after a moment, however long ago it was."""
+    if job.hourly:
+        return _hour(moment.astimezone(UTC), zone)
+    return _local_slot(_previous(_cron(job), moment.astimezone(zone).replace(tzinfo=None)), zone)
+
+
+def slot_after(job: Job, moment: datetime, zone: ZoneInfo) -> Slot:
+    """Return a job's next slot after a moment."""
+    if job.hourly:
+        return _hour(moment.astimezone(UTC) + timedelta(hours=1), zone)
+    from croniter import croniter
+
+    wall = moment.astimezone(zone).replace(tzinfo=None)
+    following: datetime = croniter(_cron(job), wall).get_next(datetime)
+    return _local_slot(following, zone)
+
+
+def planned(jobs: Sequence[Job], moment: datetime, zone: ZoneInfo) -> Iterator[tuple[Slot, Job]]:
+    """Yield the slots of jobs after a moment in the order of time, without end."""
+
+    def of(job: Job) -> Iterator[tuple[datetime, int, Slot, Job]]:
+        slot = slot_after(job, moment, zone)
+        while True:
+            yield slot.moment, jobs.index(job), slot, job
+            slot = slot_after(job, slot.moment, zone)
+
+    for _, _, slot, job in heapq.merge(*map(of, jobs)):
+        yield slot, job
+
+
+def described(cron: str) -> str:
+    """Return a job's schedule in words: `daily 05:00`, `Monday 07:00`, `hourly :00`."""
+    minute, hour, _, _, weekday = cron.split()
+    if hour == "*":
+        return f"hourly :{int(minute):02}"
+    return f"{'daily' if weekday == '*' else DAYS[int(weekday)]} {int(hour):02}:{int(minute):02}"
+
+
+def spelled(span: timedelta) -> str:
+    """Return a length of time in its two largest units, rounded down: `6 days`, `1 h 5 min`, `12 s`."""
+    seconds = int(span.total_seconds())
+    if seconds < 60:
+        return f"{seconds} s"
+    days, hours, minutes = seconds // 86_400, seconds // 3_600 % 24, seconds // 60 % 60
+    units = [(days, "day" if days == 1 else "days"), (hours, "h"), (minutes, "min")]
+    first = next(number for number, (count, _) in enumerate(units) if count)
+    return " ".join(f"{count} {unit}" for count, unit in units[first : first + 2] if count)
+
+
+def _cron(job: Job) -> str:
+    assert job.cron is not None, f"{job.name} has no schedule"  # noqa: S101 - for the type checker
+    return job.cron
+
+
+def _hour(moment: datetime, zone: ZoneInfo) -> Slot:
+    hour = moment.replace(minute=0, second=0, microsecond=0)
+    return Slot(f"{hour:%Y-%m-%dT%H:%M}Z", hour.astimezone(zone).date(), hour)
 
 
 def _local_slot(wall: datetime, zone: ZoneInfo) -> Slot:

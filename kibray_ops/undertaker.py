@@ -4,18 +4,20 @@ import os
 import signal
 import sys
 
-from kibray_ops import history, settings
-from kibray_ops.clock import real_now
+from kibray_ops import alarms, history, registry, settings
+from kibray_ops.clock import Clock, real_now
 from kibray_ops.database import Database
 from kibray_ops.errors import TimeLimitReached
+from kibray_ops.heartbeat import Heartbeat
 from kibray_ops.models.operations import TIMED_OUT
+from kibray_ops.report import Trigger, is_routine
 
 PATIENCE = 30
 """Seconds for writing the record; a database that hangs must not hang us too."""
 
 
 def main() -> None:
-    """Record the run whose id is the first argument, and exit 124."""
+    """Record the run whose id is the first argument, tell who has to know, and exit 124."""
     signal.signal(signal.SIGALRM, lambda *_: os._exit(TimeLimitReached.exit_code))
     signal.alarm(PATIENCE)
     print(  # noqa: T201 - nothing else of the program is left to print it
@@ -24,15 +26,22 @@ def main() -> None:
         file=sys.stderr,
         flush=True,
     )
-    with Database(settings.load()).connect() as connection:
+    found, run_id = settings.load(), int(sys.argv[1])
+    said = "The hard time limit was reached."
+    with Database(found).connect() as connection:
         history.end(
-            connection,
-            int(sys.argv[1]),
-            status=TIMED_OUT,
-            now=real_now(),
-            error="The hard time limit was reached.",
+            connection, run_id, status=TIMED_OUT, exit_code=TimeLimitReached.exit_code, now=real_now(), error=said
         )
         connection.commit()
+        run = history.run(connection, run_id)
+    job = next((job for job in registry.JOBS if run is not None and job.name == run["job"]), None)
+    if run is not None and job is not None and is_routine(run["trigger"], run["arguments"], run["as_of"]):
+        heartbeat = Heartbeat(found["PING_URL"], job)
+        heartbeat.knows(run_id)
+        heartbeat.exited(TimeLimitReached.exit_code)
+        if found["ALERT_EMAIL"] and run["trigger"] != Trigger.MANUAL:
+            reason = f"{said}\nRun {run_id}, exit code {TimeLimitReached.exit_code}."
+            alarms.sound(job, reason, found, Clock(found.zone))
     sys.exit(TimeLimitReached.exit_code)
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import insert, text, true
 from sqlmodel import select
 
 from kibray_ops import alerts
-from kibray_ops.errors import KibrayOpsError
+from kibray_ops.errors import ConfigurationError, KibrayOpsError, TryAgainLater, UsageError
 from kibray_ops.job import FAILURE, Outcome, Problem, Run
 from kibray_ops.messages import Message
 from kibray_ops.models.kibray.people import Group
@@ -132,3 +132,14 @@ def tell(run: Run, audiences: list[list[int]]) -> Outcome:
     planned = alerts.plan(run, topic, notices)
     alerts.tell(run, planned)
     return Outcome(planned.counts())
+
+
+def idle(run: Run) -> Outcome:
+    """Do nothing."""
+    return Outcome({})
+
+
+def refuse(run: Run, code: int = 1) -> Outcome:
+    """Fail with an exit code."""
+    kinds = {1: KibrayOpsError, 2: UsageError, 75: TryAgainLater, 78: ConfigurationError}
+    raise kinds[code]("It does not go.")

@@ -78,6 +78,19 @@ def ddl(version: str, engine: str) -> list[str]:
     return statements
 
 
+@dataclass(frozen=True)
+class Simulated(Clock):
+    """A machine's clock that stands at a moment: unlike with --as-of, run records have it too."""
+
+    moment: datetime = LONG_AGO
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def real(self) -> datetime:
+        return self.moment
+
+
 @dataclass
 class World:
     """One database, and what a test does with it."""
@@ -227,6 +240,11 @@ class World:
             dry_run=dry_run,
             options=options,
         )
+
+    def at(self, wall: str) -> Simulated:
+        """Return a machine's clock at wall time in the business zone."""
+        zone = self.settings.zone
+        return Simulated(zone, moment=datetime.fromisoformat(wall).replace(tzinfo=zone).astimezone(UTC))
 
     def runs(self) -> list[dict[str, Any]]:
         """Return our run records, oldest first."""

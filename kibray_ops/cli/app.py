@@ -11,7 +11,21 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from kibray_ops import __version__, errors, settings
-from kibray_ops.cli import config, database, demo, invoices, notifications, render, runs
+from kibray_ops.cli import (
+    catchup,
+    config,
+    crontab,
+    database,
+    demo,
+    doctor,
+    invoices,
+    notifications,
+    render,
+    runs,
+    schedule,
+    status,
+    tasks,
+)
 from kibray_ops.cli.jobs import JobGroup
 
 GROUPS = {
@@ -67,7 +81,13 @@ for (_name, _inner), _words in SUBGROUPS.items():
 _groups["invoices"].command("aging")(invoices.aging)
 _groups["outbox"].command("list")(notifications.list_outbox)
 _groups["archive"].command("list")(notifications.list_archive)
+app.command("status")(status.status)
+app.command("catch-up")(catchup.catch_up)
+app.command("doctor")(doctor.doctor)
+app.add_typer(tasks.app, name="jobs")
 app.add_typer(runs.app, name="runs")
+app.add_typer(schedule.app, name="schedule")
+app.add_typer(crontab.app, name="crontab")
 app.add_typer(database.app, name="db")
 app.add_typer(config.app, name="config")
 app.command("demo")(demo.demo)

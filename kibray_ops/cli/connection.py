@@ -1,4 +1,4 @@
-"""A connection for commands that only look."""
+"""A connection for operators' commands: to look, or to write into our own tables."""
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -24,3 +24,15 @@ def connected(found: "Settings", report: "Job | None" = None) -> "Iterator[Conne
             catalog.require(report)
         catalog.require_own()
         yield connection
+
+
+@contextmanager
+def writing(found: "Settings") -> "Iterator[Connection]":
+    """Open a connection to a database that has our tables; what was written is committed at the end of the block."""
+    from kibray_ops.catalog import read_catalog
+    from kibray_ops.database import Database, translated
+
+    with translated(), Database(found).connect() as connection:
+        read_catalog(connection).require_own()
+        yield connection
+        connection.commit()

@@ -15,7 +15,7 @@ from typer.main import get_command
 from kibray_ops import registry, settings
 from kibray_ops.cli import export, log, render
 from kibray_ops.clock import Clock, real_now
-from kibray_ops.errors import FAILED, KibrayOpsError, UsageError
+from kibray_ops.errors import DONE, FAILED, KibrayOpsError, UsageError
 from kibray_ops.registry import Job
 
 if TYPE_CHECKING:
@@ -84,11 +84,11 @@ def _numbers_last(words: list[str], takes_value: set[str]) -> list[str]:
     return [*options, "--", *places]
 
 
-class _Unloaded(TyperCommand):
+class Unloaded(TyperCommand):
     """A job's place in the list of commands: its module is imported only when the job is asked for."""
 
-    def __init__(self, job: Job) -> None:
-        super().__init__(job.command[-1], help=job.summary)
+    def __init__(self, job: Job, name: str = "") -> None:
+        super().__init__(name or job.command[-1], help=job.summary)
         self.job = job
 
 
@@ -98,11 +98,11 @@ class JobGroup(TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         for job in registry.in_group(self.name or ""):
-            self.add_command(_Unloaded(job))
+            self.add_command(Unloaded(job))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command_of(command.job) if isinstance(command, _Unloaded) else command, rest
+        return name, command_of(command.job) if isinstance(command, Unloaded) else command, rest
 
 
 def command_of(job: Job) -> TyperCommand:
@@ -186,6 +186,8 @@ def _start(
         render.abandon_stdout()
     except OSError as error:
         report.error, report.exit_code = _unwritten(report, error), FAILED
+    if report.exit_code != DONE:
+        log.release()
     try:
         render.report(job, report, found, output, to_stdout=sheet is not None and sheet.is_stdout)
         sys.stdout.flush()
@@ -218,10 +220,11 @@ def _execute(
     dry_run: bool,
     verbose: bool,
 ) -> "Report":
+    from kibray_ops.report import Trigger
     from kibray_ops.runner import execute
     from kibray_ops.schedule import parse_as_of
 
-    log.configure(found, verbose=verbose)
+    log.configure(found, verbose=verbose, held=trigger is Trigger.CRON)
     clock = Clock(found.checked().zone)
     if as_of is not None:
         clock = clock.at(parse_as_of(as_of, job, clock.zone))

@@ -3,11 +3,12 @@
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import typer
 
@@ -16,6 +17,7 @@ from kibray_ops.registry import Job
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from kibray_ops.job import Problem
     from kibray_ops.report import Report
@@ -131,19 +133,18 @@ def _unbegun(arguments: list[str], error: errors.KibrayOpsError) -> "Report":
 
     now = real_now()
     words = [word for word in arguments if not word.startswith("-")]
-    job = next(
-        (
-            j.name
-            for j in (*registry.JOBS, *registry.ACTIONS, *registry.REPORTS)
-            if list(j.command) == words[: len(j.command)]
-        ),
-        "",
-    )
+    job = next((j.name for j in _known() if words[: len(j.command)] == list(j.command)), "")
+    if words[:2] == ["jobs", "run"]:
+        job = next((j.name for j in registry.JOBS if j.name in words[2:3]), "")
     dry_run = bool({"--dry-run", "-n"} & set(arguments))
     trigger = Trigger.CRON if "--cron" in arguments else Trigger.MANUAL
     unbegun = Report(job, dry_run, trigger, now, finished_at=now)
     unbegun.fail(error)
     return unbegun
+
+
+def _known() -> Sequence[Job]:
+    return (*registry.JOBS, *registry.ACTIONS, *registry.REPORTS)
 
 
 def _error(told: errors.KibrayOpsError, found: settings.Settings) -> dict[str, str]:
@@ -192,6 +193,19 @@ def console() -> "Console":
     return Pipe(highlight=False, width=int(columns) if columns.isdigit() and int(columns) else PIPE_WIDTH)
 
 
+def table(*columns: str, right: Sequence[str] = (), yields: str = "") -> "Table":
+    """Return an empty table for some lines; nothing wraps but the column that yields, else the last one."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+    for name in columns:
+        wraps = name == (yields or columns[-1])
+        justify: Literal["left", "right"] = "right" if name in right else "left"
+        made.add_column(name, justify=justify, no_wrap=not wraps, overflow="fold" if wraps else "ellipsis")
+    return made
+
+
 def view_of(job: Job) -> ModuleType | None:
     """Return the module that knows how a job's report looks, if there is one."""
     name = f"kibray_ops.cli.views.{job.path.rpartition('.')[2]}"
@@ -201,6 +215,13 @@ def view_of(job: Job) -> ModuleType | None:
 def counted(count: int, one: str, many: str = "") -> str:
     """Return a number and its noun: 1 record, 2 records."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def took(seconds: float | None) -> str:
+    """Return a length of time as people read it; nothing where nobody knows."""
+    if seconds is None:
+        return ""
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:,.1f} s"
 
 
 def heading(told: "Report", title: str) -> str:

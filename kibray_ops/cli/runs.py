@@ -7,7 +7,8 @@ import typer
 
 from kibray_ops import registry, settings
 from kibray_ops.cli import render
-from kibray_ops.cli.connection import connected
+from kibray_ops.cli.connection import connected, writing
+from kibray_ops.clock import Clock
 from kibray_ops.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def show_run(
         "as of": _local(run["as_of"], found.zone),
         "on": f"{run['host']}, process {run['pid']}, kibray-ops {run['version']}",
         "options": json.dumps(run["arguments"]) if run["arguments"] else None,
+        "exit code": run["exit_code"],
     }
     told = {name: value for name, value in facts.items() if value not in (None, "")}
     for name, value in (run["result"] or {}).items():
@@ -89,6 +91,69 @@ def show_run(
     if run["error"]:
         out.print("\n[bold]Error[/]")
         out.print(escape(run["error"]), style="red")
+
+
+@app.command()
+def prune(
+    older_than: Annotated[
+        int | None,
+        typer.Option("--older-than", metavar="DAYS", min=1, max=36_500, help="Default: KIBRAY_OPS_RUNS_KEEP_DAYS."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Count them; delete nothing.")] = False,
+    as_json: AsJSON = False,
+) -> None:
+    """Delete old run records; each job's newest success stays, for `status` to tell of.
+
+    `notifications cleanup` does the same every week.
+    """
+    from datetime import timedelta
+
+    from kibray_ops import history
+
+    found = settings.load().checked()
+    days = older_than or found["RUNS_KEEP_DAYS"]
+    horizon = Clock(found.zone).now() - timedelta(days=days)
+    with connected(found) if dry_run else writing(found) as connection:
+        count = history.prune(connection, horizon, dry_run=dry_run)
+    if as_json:
+        render.print_json({"schema": 1, "dry_run": dry_run, "older_than_days": days, "pruned": count})
+        return
+    records = render.counted(count, "run record")
+    words = f"{records} would be deleted" if dry_run else f"{records} deleted"
+    render.console().print(f"{words}: those that ended more than {days} days ago.")
+
+
+@app.command()
+def baseline(
+    moment: Annotated[
+        str | None, typer.Argument(metavar="[MOMENT]", help="A date, a moment, or `now`; without it, it is shown.")
+    ] = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Show or move the moment of going live: what was due before it is neither missed nor late, nor is it mailed."""
+    from kibray_ops import catalog, provision
+    from kibray_ops.database import Database
+    from kibray_ops.schedule import parse_moment
+
+    found = settings.load().checked()
+    clock = Clock(found.zone)
+    if moment is None:
+        with connected(found) as connection:
+            before = after = catalog.baseline(connection)
+    else:
+        after = clock.now() if moment == "now" else parse_moment(moment, found.zone, option="MOMENT")
+        before = provision.move_baseline(Database(found), after)
+    if as_json:
+        render.print_json({"schema": 1, "baseline": after, "before": before})
+        return
+    out = render.console()
+    out.print(f"Baseline: {_local(after, found.zone) or 'none'}.")
+    if after and before and after < before:
+        out.print(
+            "It moved back: `kibray-ops catch-up --dry-run` shows what is owed by now, `kibray-ops notifications send "
+            "--dry-run` what would be mailed.",
+            soft_wrap=True,
+        )
 
 
 def _show(runs: "Sequence[RowMapping]", zone: "ZoneInfo") -> None:
@@ -129,9 +194,9 @@ def _local(moment: "datetime | None", zone: "ZoneInfo") -> str:
 
 
 def _duration(run: "RowMapping") -> str:
-    if run["finished_at"] is None:
-        return ""
-    return f"{(run['finished_at'] - run['started_at']).total_seconds():.1f} s"
+    from kibray_ops.history import duration
+
+    return render.took(duration(run))
 
 
 def _problem(stored: dict[str, Any]) -> Any:

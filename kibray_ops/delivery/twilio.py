@@ -41,6 +41,16 @@ class Twilio:
     def open(self) -> None:
         """Do nothing: every message is an exchange of its own."""
 
+    def look_up(self) -> None:
+        """Ask for the account itself, which sends nothing; raises Unreachable, DeliveryError or ConfigurationError."""
+        url = f"{self.base_url}/2010-04-01/Accounts/{quote(self.account, safe='')}.json"
+        try:
+            answer = self.client.get(url, auth=(self.account, self.token), timeout=self.timeout)
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            raise Unreachable(f"Twilio cannot be reached ({type(error).__name__})") from error
+        if not answer.is_success:
+            raise self._error(answer.status_code, _told(answer))
+
     def send(self, message: Message) -> str:
         """Hand a message over and return Twilio's id for it; that it was delivered is not known then.
 

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import ColumnElement, Table, and_, delete, func, or_, select
 
-from kibray_ops import archive
+from kibray_ops import archive, history
 from kibray_ops.alerts import LEDGER
 from kibray_ops.archive import ARCHIVE
 from kibray_ops.catalog import ONE, table_of
 from kibray_ops.errors import KibrayOpsError, TimeLimitReached
+from kibray_ops.history import RUNS
 from kibray_ops.job import Outcome, Run, called, failures
 from kibray_ops.models.kibray.invoices import Invoice
 from kibray_ops.models.kibray.notifications import Notification
@@ -19,9 +20,9 @@ from kibray_ops.models.kibray.payroll import PayrollPeriod
 from kibray_ops.models.kibray.people import User
 from kibray_ops.models.kibray.projects import Project
 from kibray_ops.models.kibray.work import DailyPlan
-from kibray_ops.models.operations import SUCCEEDED, Delivery, ForecastRecord, PlaceRecord, RunRecord
+from kibray_ops.models.operations import Delivery, ForecastRecord, PlaceRecord
 
-NOTIFICATIONS, USERS, RUNS = table_of(Notification), table_of(User), table_of(RunRecord)
+NOTIFICATIONS, USERS = table_of(Notification), table_of(User)
 # Not from their own rooms: those import httpx and the texts of messages.
 DELIVERIES, FORECASTS, PLACES = table_of(Delivery), table_of(ForecastRecord), table_of(PlaceRecord)
 TOLD_DAILY = ("inventory_shortage", "touchups")
@@ -125,9 +126,7 @@ def _summary(run: Run, condition: ColumnElement[bool]) -> list[dict[str, Any]]:
 def _prunable(run: Run, purge_after: int | None) -> Iterator[tuple[str, Table, ColumnElement[bool]]]:
     """Yield which rows of our own tables nobody needs any more."""
     horizon = run.now - timedelta(days=run.settings["RUNS_KEEP_DAYS"])
-    # `status` tells when each job last succeeded, however long ago.
-    newest = select(func.max(RUNS.c.id)).where(RUNS.c.status == SUCCEEDED).group_by(RUNS.c.job)
-    yield "pruned_runs", RUNS, and_(RUNS.c.finished_at < horizon, RUNS.c.id.not_in(newest))
+    yield "pruned_runs", RUNS, history.prunable(horizon)
     over = [
         and_(LEDGER.c.kind.in_(TOLD_DAILY), LEDGER.c.subject_date < run.clock.local(horizon).date()),
         *(and_(LEDGER.c.kind == kind, _is_gone(table, LEDGER.c.subject_id)) for kind, table in TOLD_OF.items()),

@@ -9,7 +9,7 @@ from sqlmodel import Field, SQLModel
 
 from kibray_ops.models.types import Amount, BigKey, Document, Moment
 
-KNOWN_REVISIONS = ("0001", "0002", "0003", "0004")
+KNOWN_REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 HEAD = KNOWN_REVISIONS[-1]
 """The revision that this version of the program works with."""
 VERSION_TABLE = "kibray_ops_alembic_version"
@@ -18,7 +18,9 @@ RUNNING, SUCCEEDED, PARTIAL = "running", "succeeded", "partial"
 FAILED, TIMED_OUT, INTERRUPTED, SKIPPED = "failed", "timed_out", "interrupted", "skipped"
 CLAIMING = (RUNNING, SUCCEEDED, PARTIAL)
 """A run in one of these states holds its slot."""
-
+DONE = (SUCCEEDED, PARTIAL)
+ENDED_BADLY = (FAILED, TIMED_OUT, INTERRUPTED)
+"""After a run that ended so, its slot may be tried again."""
 
 PENDING, SENDING, SENT, UNKNOWN = "pending", "sending", "sent", "unknown"
 EXPIRED, SUPPRESSED, CANCELLED = "expired", "suppressed", "cancelled"
@@ -45,7 +47,8 @@ class RunRecord(Operations, table=True):
             postgresql_where=text("status IN ('running', 'succeeded', 'partial')"),
             sqlite_where=text("status IN ('running', 'succeeded', 'partial')"),
         ),
-        # Freeing what died, the holder of a lock, and whether a manual run satisfies a slot: by job and state.
+        # Freeing what died, the holder of a lock, whether a manual run satisfies a slot, the newest run of each job
+        # and the tries of a slot: by job and state.
         Index("kibray_ops_run_job_status", "job", "status", "business_date"),
         # `runs list`: the newest runs, of all jobs or of one.
         Index("kibray_ops_run_started", "started_at"),
@@ -64,6 +67,8 @@ class RunRecord(Operations, table=True):
     started_at: datetime = Field(sa_column=Column(Moment, nullable=False))
     finished_at: datetime | None = Field(default=None, sa_column=Column(Moment))
     status: str = Field(max_length=20)
+    exit_code: int | None = Field(default=None, sa_column=Column(Integer))
+    """Empty while it runs, when it was killed, and in what versions before 0005 wrote."""
     result: dict[str, Any] | None = Field(default=None, sa_column=Column(Document))
     problems: list[dict[str, Any]] = Field(default_factory=list, sa_column=Column(Document, nullable=False))
     error: str | None = Field(default=None, sa_column=Column(Text))
@@ -76,6 +81,33 @@ class State(Operations, table=True):
 
     key: str = Field(primary_key=True, max_length=80)
     value: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class PauseRecord(Operations, table=True):
+    """A job that is not to run by itself: what is due before `until` is neither run, nor missed, nor late.
+
+    As long as nobody has said when it ends, `until` is empty. The row stays when the pause is over.
+    """
+
+    __tablename__ = "kibray_ops_pause"
+
+    job: str = Field(primary_key=True, max_length=80)
+    since: datetime = Field(sa_column=Column(Moment, nullable=False))
+    until: datetime | None = Field(default=None, sa_column=Column(Moment))
+
+
+class AlarmRecord(Operations, table=True):
+    """A job of which somebody is told by e-mail that it fails or is late, until it works again.
+
+    `told_at` is empty as long as the mail could not be handed over.
+    """
+
+    __tablename__ = "kibray_ops_alarm"
+
+    job: str = Field(primary_key=True, max_length=80)
+    since: datetime = Field(sa_column=Column(Moment, nullable=False))
+    reason: str = Field(sa_column=Column(Text, nullable=False))
+    told_at: datetime | None = Field(default=None, sa_column=Column(Moment))
 
 
 class Provenance(Operations, table=True):

@@ -14,14 +14,13 @@ ServiceError            there is no answer
 import json
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
-from threading import Thread
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 import httpx
 
+from kibray_ops.patience import within
 from kibray_ops.text import MASK, printable
 
 TRIES = 3
@@ -109,7 +108,7 @@ class Service:
         said = {**fields, **self.secrets}
         how: dict[str, Any] = {"method": "POST", "data": said} if post else {"method": "GET", "params": said}
         try:
-            status, body = _within(self.timeout, lambda: self._exchange(path, how))
+            status, body = within(self.timeout, lambda: self._exchange(path, how))
         except (TimeoutError, httpx.TimeoutException):
             raise Unavailable(f"{self.name} did not answer within {self.timeout:g} s") from None
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
@@ -173,21 +172,3 @@ class Service:
             for form in (secret, quote(secret, safe=""), quote_plus(secret)):
                 text = text.replace(form, MASK)
         return text[:LONGEST_REASON].rstrip(".")
-
-
-def _within(seconds: float, act: Callable[[], tuple[int, bytes]]) -> tuple[int, bytes]:
-    """Return what a function returns, or raise what it raises, or TimeoutError.
-
-    httpx has a time-out for each step of an exchange. A server that sends a little now and then never meets one, and
-    finding its address has none. What takes too long is left to a thread that nobody waits for.
-    """
-    future: Future[tuple[int, bytes]] = Future()
-
-    def tell() -> None:
-        try:
-            future.set_result(act())
-        except BaseException as error:  # noqa: BLE001 - raised below, in the thread that asked
-            future.set_exception(error)
-
-    Thread(target=tell, daemon=True).start()
-    return future.result(timeout=seconds)

@@ -1,0 +1,49 @@
+"""Make up for what was missed: the latest slot of each job, within its deadline and its tries, and never a burst."""
+
+from collections.abc import Iterator, Sequence
+
+from kibray_ops import alarms, runner
+from kibray_ops.catalog import read_catalog
+from kibray_ops.clock import Clock
+from kibray_ops.database import Database, translated
+from kibray_ops.errors import Interrupted
+from kibray_ops.job import Progress, unwatched
+from kibray_ops.registry import JOBS, Job
+from kibray_ops.report import Report, Trigger
+from kibray_ops.schedule import Slot
+from kibray_ops.settings import Settings
+from kibray_ops.standing import Standing, standings
+
+
+def read(settings: Settings, clock: Clock, jobs: Sequence[Job] = JOBS) -> list[Standing]:
+    """Return how jobs stand; raises what keeps it from being read."""
+    with translated(), Database(settings).connect(read_only=True) as connection:
+        read_catalog(connection).require_own()
+        return standings(connection, settings, clock, jobs)
+
+
+def due(found: Sequence[Standing], clock: Clock) -> list[tuple[Job, Slot]]:
+    """Return what is to be made up for now, in the order in which it was due."""
+    owed = [
+        (standing.job, standing.debt.slot)
+        for standing in found
+        if standing.debt is not None and standing.debt.at is not None and standing.debt.at <= clock.now()
+    ]
+    return sorted(owed, key=lambda pair: pair[1].moment)
+
+
+def catch_up(
+    settings: Settings, clock: Clock, progress: Progress = unwatched, jobs: Sequence[Job] = JOBS
+) -> Iterator[tuple[Job, Report]]:
+    """Run what is due, one after the other, and yield each report; then tell of what is late.
+
+    A run that meets one of its own slot leaves it alone: two hosts may catch up at the same time.
+    """
+    for job, slot in due(read(settings, clock, jobs), clock):
+        report = runner.execute(
+            job, settings=settings, clock=clock, trigger=Trigger.CATCH_UP, slot=slot, progress=progress
+        )
+        yield job, report
+        if isinstance(report.error, Interrupted):
+            return
+    alarms.review(read(settings, clock, jobs), settings, clock)

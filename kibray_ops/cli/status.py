@@ -1,0 +1,104 @@
+"""kibray-ops status: did it run, when next, is it late, and why."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kibray_ops import errors, settings
+from kibray_ops.cli import render
+from kibray_ops.clock import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kibray_ops.standing import Standing
+
+BARS = "▁▂▃▄▅▆▇█"
+STYLES = {"succeeded": "green", "partial": "yellow"}
+
+
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> int:
+    """Show how every job stands; exit 1 when one is late."""
+    from kibray_ops import catchup, standing
+
+    found = settings.load().checked()
+    clock = Clock(found.zone)
+    standings = catchup.read(found, clock)
+    late = [one.job.name for one in standings if one.is_late]
+    if as_json:
+        rows = [standing.as_dict(one, clock) for one in standings]
+        about = {"schema": 1, "at": clock.local(clock.now()), "zone": clock.zone.key, "late": late}
+        render.print_json({**about, "jobs": rows})
+    else:
+        _show(standings, clock, found)
+    return errors.FAILED if late else errors.DONE
+
+
+def _show(standings: "Sequence[Standing]", clock: Clock, found: settings.Settings) -> None:
+    from rich.markup import escape
+
+    out = render.console()
+    out.print(f"[bold]{clock.local(clock.now()):%A %Y-%m-%d %H:%M}[/], {clock.zone.key}\n")
+    columns = ["Job", "Last success", "Last result", "Took", "Next run"]
+    if has_room := out.width >= ROOMY:
+        columns.insert(4, "Recent")
+    table = render.table(*columns, right=("Took",), yields="Job")
+    for one in standings:
+        cells = [one.job.name, _last_success(one, clock), _result(one, clock), _took(one), _next(one, clock)]
+        if has_room:
+            cells.insert(4, sparkline(one.durations))
+        table.add_row(*cells)
+    out.print(table)
+    late = [one for one in standings if one.is_late]
+    for one in late:
+        why = escape(found.redact(f"{one.why_late()}."))
+        out.print(f"\n[red]✗ late[/] [bold]{one.job.name}[/]: {why}", soft_wrap=True)
+        out.print(f"  [dim]→ {escape(one.way_on(clock))}[/]", soft_wrap=True)
+    if not late:
+        out.print("\nNothing is late.")
+
+
+ROOMY = 100
+"""Columns from which the recent durations are shown."""
+
+
+def sparkline(values: "Sequence[float]") -> str:
+    """Return a bar for each value, the highest for the largest."""
+    largest = max(values, default=0) or 1
+    return "".join(BARS[min(int(value / largest * len(BARS)), len(BARS) - 1)] for value in values)
+
+
+def _last_success(one: "Standing", clock: Clock) -> str:
+    if one.last_success is None:
+        return "[dim]never[/]"
+    return f"{clock.local(one.last_success['started_at']):%a %m-%d %H:%M}"
+
+
+def _result(one: "Standing", clock: Clock) -> str:
+    if one.pause is not None:
+        until = one.pause.until
+        return f"[yellow]paused[/]{f' until {clock.local(until):%m-%d %H:%M}' if until else ''}"
+    if one.running is not None:
+        return f"[cyan]running[/] since {clock.local(one.running['started_at']):%H:%M}"
+    last = one.last
+    if last is None:
+        return "[red]late[/]" if one.is_late else "[dim]none[/]"
+    words = f"[{STYLES.get(last['status'], 'red')}]{last['status'].replace('_', ' ')}[/]"
+    if one.is_late:
+        words = f"[red]late[/], {words}"
+    for severity in ("failure", "warning"):
+        if count := sum(problem["severity"] == severity for problem in last["problems"]):
+            words += f", {render.counted(count, severity)}"
+    return words
+
+
+def _took(one: "Standing") -> str:
+    from kibray_ops import history
+
+    return render.took(history.duration(one.last)) if one.last is not None else ""
+
+
+def _next(one: "Standing", clock: Clock) -> str:
+    if one.pause is not None and one.pause.until is None:
+        return "[dim]when resumed[/]"
+    return f"{clock.local(one.next.moment):%a %m-%d %H:%M}"

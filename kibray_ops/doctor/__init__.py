@@ -1,0 +1,56 @@
+"""Look at everything that has to be right for the jobs to work, and say of each thing what to do about it."""
+
+from collections.abc import Iterator
+
+from kibray_ops.clock import machine_zone
+from kibray_ops.doctor import cron
+from kibray_ops.doctor.finding import Finding, ok, problem, sentence, warning
+from kibray_ops.settings import Settings
+
+
+def examine(settings: Settings, *, online: bool) -> Iterator[Finding]:
+    """Yield what is found, thing by thing; services are asked only `online`. Raises nothing that it can tell of."""
+    yield from _settings(settings)
+    yield from _time_zone(settings)
+    if settings["TIMEZONE"] is not None:
+        yield from cron.findings(settings, cron.place_of_block())
+    if settings.problems:
+        return
+    from kibray_ops.doctor import services, storage
+
+    yield from services.mail(settings, online=online)
+    yield from services.sms(settings, online=online)
+    yield from services.weather(settings, online=online)
+    yield from services.alarms(settings)
+    yield from storage.database(settings)
+
+
+# ---- settings and time
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    for said in settings.problems:
+        yield problem("settings", settings.redact(said), "Correct it; `kibray-ops config show` tells where it is set.")
+    if not settings.problems:
+        source = settings.raw["ENV_FILE"] or "no env file"
+        yield ok("settings", f"all can be read ({source} and the environment)")
+    for said in settings.warnings:
+        words, _, way_on = said.partition(": ")
+        yield warning("env file", words, sentence(way_on))
+    if settings.raw["ENV_FILE"] and not settings.warnings:
+        yield ok("env file", f"nobody else can read {settings.raw['ENV_FILE']}")
+
+
+def _time_zone(settings: Settings) -> Iterator[Finding]:
+    try:
+        here = machine_zone()
+    except LookupError as error:
+        yield problem("time zone", str(error), "Set this machine's: `timedatectl set-timezone America/Denver`.")
+        return
+    business = settings["TIMEZONE"]
+    if business is None:
+        return  # told as a problem of the settings
+    if business.key == here:
+        yield ok("time zone", f"{here}, for the business and this machine")
+    else:
+        yield ok("time zone", f"{business.key} for the business, {here} for this machine: the crontab allows for it")

@@ -1,0 +1,157 @@
+"""Whether the database is there, holds what the jobs need, and lets them do it; and how each job stands."""
+
+import os
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+
+from sqlalchemy import Connection, text
+
+from kibray_ops import host, provision
+from kibray_ops.catalog import Catalog, read_catalog, some
+from kibray_ops.clock import Clock, real_now
+from kibray_ops.database import Database, translated
+from kibray_ops.doctor.finding import Finding, ok, problem, sentence, warning, wrong
+from kibray_ops.errors import KibrayOpsError
+from kibray_ops.models.operations import DONE
+from kibray_ops.settings import Settings
+from kibray_ops.standing import standings
+
+OLDEST_POSTGRESQL = 13
+OLDEST_SQLITE = (3, 35, 0)
+"""The first that knows RETURNING."""
+SLIGHTLY_OFF, FAR_OFF = timedelta(seconds=5), timedelta(minutes=1)
+
+
+def database(settings: Settings) -> Iterator[Finding]:
+    at = Database(settings)
+    try:
+        with translated(), at.connect(read_only=True) as connection:
+            # All at once: a reader that stops in between must not keep the connection.
+            found = [*_server(connection), *_tables(connection, at, settings)]
+    except KibrayOpsError as error:
+        yield wrong("database", error)
+    else:
+        yield from found
+
+
+def _server(connection: Connection) -> Iterable[Finding]:
+    if connection.dialect.name == "sqlite":
+        version = tuple(map(int, connection.execute(text("SELECT sqlite_version()")).scalar_one().split(".")))
+        words = f"SQLite {'.'.join(map(str, version))}"
+        enough = version >= OLDEST_SQLITE
+    else:
+        number = int(connection.execute(text("SHOW server_version_num")).scalar_one())
+        words, enough = f"PostgreSQL {number // 10_000}.{number % 10_000}", number // 10_000 >= OLDEST_POSTGRESQL
+    yield (
+        ok("database", f"{words} answers")
+        if enough
+        else problem("database", f"{words} is too old", "PostgreSQL 13 or SQLite 3.35 is the least.")
+    )
+    if connection.dialect.name != "sqlite":
+        yield _clocks(connection)
+
+
+def _clocks(connection: Connection) -> Finding:
+    before = real_now()
+    theirs = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    off = abs(theirs - (before + (real_now() - before) / 2))
+    words = f"this machine's clock and the database's differ by {off.total_seconds():.1f} s"
+    if off < SLIGHTLY_OFF:
+        return ok("clock", words)
+    way_on = "Keep both on time: `timedatectl set-ntp true`."
+    return problem("clock", words, way_on) if off >= FAR_OFF else warning("clock", words, way_on)
+
+
+def _tables(connection: Connection, database: Database, settings: Settings) -> Iterable[Finding]:
+    catalog = read_catalog(connection)
+    gaps = provision.gaps(catalog)
+    for gap in gaps:
+        words = f"{gap.name} {gap.note or 'is missing'}: {', '.join(gap.commands) or 'nothing'} cannot work"
+        yield problem(
+            "Kibray's tables", words, "Restore it, or upgrade kibray-ops to a version that knows this Kibray."
+        )
+    if not gaps:
+        yield ok("Kibray's tables", "have everything that the jobs need")
+    try:
+        catalog.require_own()
+    except KibrayOpsError as error:
+        yield wrong("own tables", error)
+        return
+    yield ok("own tables", f"are at revision {catalog.revision}")
+    yield from _privileges(connection, catalog) if connection.dialect.name == "postgresql" else _file(database)
+    yield from _jobs(connection, settings)
+
+
+def _file(database: Database) -> Iterable[Finding]:
+    for path in (database.path, database.path.parent):
+        if not os.access(path, os.W_OK):
+            yield problem("privileges", f"{path} cannot be written", f"Let {host.user_name()} write it.")
+            return
+    yield ok("privileges", f"{database.path} and its directory can be written")
+
+
+def _privileges(connection: Connection, catalog: Catalog) -> Iterable[Finding]:
+    """Compare what the role may with what the jobs need: nothing less, and never more."""
+    needed = [(n.table, n.privilege, column) for n in provision.needs(catalog) for column in (n.columns or ("",))]
+    needless = [
+        (table, privilege, "")
+        for table in provision.kibray_tables()
+        if catalog.has(table)
+        for privilege in ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
+        if (table, privilege, "") not in needed
+    ]
+    needless += [
+        (table, "SELECT", column)
+        for table, column in (("auth_user", "password"), ("core_employee", "social_security_number"))
+        if catalog.has(table, column)
+    ]
+    # A privilege on a table is one on each of its columns.
+    asked = text(
+        """
+        SELECT t, p, c FROM unnest(CAST(:tables AS text[]), CAST(:privileges AS text[]), CAST(:columns AS text[]))
+            AS wanted(t, p, c)
+        WHERE CASE WHEN c = '' THEN has_table_privilege(t, p) ELSE has_column_privilege(t, c, p) END
+        """
+    )
+    tables, privileges, columns = ([*part] for part in zip(*needed, *needless, strict=True))
+    given = {"tables": tables, "privileges": privileges, "columns": columns}
+    held = {tuple(row) for row in connection.execute(asked, given)}
+    role = connection.execute(text("SELECT current_user")).scalar_one()
+    lacking = list(dict.fromkeys(f"{p} on {t}" for t, p, c in needed if (t, p, c) not in held))
+    excess = [f"{p} on {t}{f'.{c}' if c else ''}" for t, p, c in needless if (t, p, c) in held]
+    if lacking:
+        way_on = f"Run what `kibray-ops db grants {role}` prints."
+        yield problem("privileges", f"the role {role} lacks {some(lacking)}", way_on)
+    if excess:
+        yield warning(
+            "privileges",
+            f"the role {role} may do more than it needs: {some(excess)}",
+            "Use a role of its own, with what `kibray-ops db grants ROLE` prints and nothing else.",
+        )
+    if not lacking and not excess:
+        yield ok("privileges", f"the role {role} may do what the jobs need, and no more")
+
+
+def _jobs(connection: Connection, settings: Settings) -> Iterable[Finding]:
+    clock = Clock(settings.zone)
+    for standing in standings(connection, settings, clock):
+        name, last = standing.job.name, standing.last
+        soon = f"next {clock.local(standing.next.moment):%a %Y-%m-%d %H:%M}"
+        if standing.is_late:
+            yield problem(name, f"late: {standing.why_late()}", sentence(standing.way_on(clock)))
+        elif standing.pause is not None:
+            until = standing.pause.until
+            words = f"paused until {clock.local(until):%Y-%m-%d %H:%M}" if until else "paused"
+            yield warning(name, words, f"`kibray-ops jobs resume {name}` ends the pause.")
+        elif standing.running is not None:
+            yield ok(name, f"is running, run {standing.running['id']}")
+        elif last is None:
+            yield ok(name, f"has not run yet; {soon}")
+        elif last["status"] not in DONE:
+            yield warning(
+                name,
+                f"run {last['id']} {last['status'].replace('_', ' ')}",
+                f"`kibray-ops runs show {last['id']}` tells why.",
+            )
+        else:
+            yield ok(name, f"{last['status']} {clock.local(last['started_at']):%a %Y-%m-%d %H:%M}; {soon}")

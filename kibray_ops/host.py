@@ -1,0 +1,226 @@
+"""What this machine has: a cron daemon, crontabs, and what cron lets a job see."""
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kibray_ops.errors import ConfigurationError
+
+DAEMONS = ("cron", "crond", "fcron")
+PROCESSES = Path("/proc")
+LOCAL_TIME = Path("/etc/localtime")
+ENVIRONMENT = Path("/etc/environment")
+"""Debian's cron lets PAM read it for every job (pam_env)."""
+SYSTEM_CRONTAB = Path("/etc/cron.d/kibray-ops")
+
+
+# ---- the daemon
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A cron daemon that runs."""
+
+    pid: int
+    name: str
+    started_at: datetime
+    zone: str
+    """Its own TZ; empty where it has none, or may not be asked."""
+
+    @property
+    def missed_zone_change(self) -> bool:
+        """Tell whether the machine's zone was changed after it started: it works in the old one."""
+        try:
+            changed = LOCAL_TIME.lstat().st_mtime
+        except OSError:
+            return False
+        return not self.zone and changed > self.started_at.timestamp()
+
+
+def cron_daemon() -> Daemon | None:
+    """Return the cron daemon of this machine; raises LookupError where the machine does not tell of its processes."""
+    if not (PROCESSES / "self" / "comm").exists():
+        raise LookupError("this system does not tell which processes run")
+    for directory in PROCESSES.iterdir():
+        if not directory.name.isdigit():
+            continue
+        try:
+            name = (directory / "comm").read_text().strip()
+            if name in DAEMONS:
+                return Daemon(int(directory.name), name, _started_at(directory), _zone(directory))
+        except (OSError, ValueError):
+            continue  # it has ended meanwhile
+    return None
+
+
+def _started_at(directory: Path) -> datetime:
+    """Return when a process started, from the ticks since the machine did (proc(5))."""
+    ticks = int((directory / "stat").read_text().rpartition(")")[2].split()[19])
+    (booted,) = re.findall(r"^btime (\d+)", (PROCESSES / "stat").read_text(), re.M)
+    return datetime.fromtimestamp(int(booted) + ticks / os.sysconf("SC_CLK_TCK"), UTC)
+
+
+def _zone(directory: Path) -> str:
+    try:
+        variables = (directory / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    return next((word[3:].decode(errors="replace") for word in variables if word.startswith(b"TZ=")), "")
+
+
+# ---- crontabs
+
+
+@dataclass(frozen=True)
+class UserCrontab:
+    """The crontab of the user who runs this."""
+
+    is_system = False
+
+    def __str__(self) -> str:
+        return f"the crontab of {user_name()}"
+
+    def read(self) -> str:
+        """Return the crontab, empty where there is none; raises ConfigurationError."""
+        done = _crontab("-l")
+        if done.returncode == 0:
+            return done.stdout
+        if "no crontab for" in done.stderr:
+            return ""
+        raise self._refused(done.stderr)
+
+    def write(self, text: str) -> None:
+        """Replace the crontab as a whole, which `crontab` does in one step; an empty one is taken away."""
+        done = _crontab("-", text=text) if text else _crontab("-r")
+        if done.returncode != 0:
+            raise self._refused(done.stderr)
+
+    def _refused(self, said: str) -> ConfigurationError:
+        words = " ".join(said.split()) or "no reason was given"
+        return ConfigurationError(f"`crontab` refuses: {words}.", hint="The crontab is as it was; see crontab(1).")
+
+
+@dataclass(frozen=True)
+class SystemFile:
+    """A file in /etc/cron.d."""
+
+    path: Path
+    is_system = True
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", self.path.name):
+            raise ConfigurationError(
+                f"cron would ignore a file called {self.path.name!r}, without a word.",
+                hint="A name in /etc/cron.d has letters, digits, - and _ only: no dot.",
+            )
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def read(self) -> str:
+        """Return the file's text, empty where there is none; raises ConfigurationError."""
+        try:
+            return self.path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise self._refused(error) from error
+
+    def write(self, text: str) -> None:
+        """Replace the file in one step, readable by all and writable by its owner, as cron wants it."""
+        unfinished = self.path.with_name(f".{self.path.name}.new")  # the dot keeps cron away
+        try:
+            if not text:
+                self.path.unlink(missing_ok=True)
+                return
+            unfinished.write_text(text, encoding="utf-8")
+            unfinished.chmod(0o644)
+            unfinished.replace(self.path)
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: OSError | UnicodeDecodeError) -> ConfigurationError:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        return ConfigurationError(
+            f"{self.path} cannot be used: {reason}.", hint="Run this as root, or leave --system out."
+        )
+
+
+Place = UserCrontab | SystemFile
+
+
+def back_up(text: str, directory: Path, now: datetime) -> Path:
+    """Keep a crontab that is about to be replaced, for its owner's eyes only; raises ConfigurationError."""
+    path = directory / f"crontab-{now:%Y%m%d-%H%M%S-%f}"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            f"The crontab cannot be backed up to {path}: {error.strerror}.", hint="Nothing was changed."
+        ) from error
+    return path
+
+
+def _crontab(*words: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    if (program := shutil.which("crontab")) is None:
+        raise ConfigurationError(
+            "This machine has no `crontab` program.",
+            hint="Install cron (on Debian: apt install cron), or print the lines: `kibray-ops crontab generate`.",
+        )
+    environment = {**os.environ, "LC_ALL": "C"}
+    return subprocess.run(
+        [program, *words], input=text, text=True, capture_output=True, env=environment, check=False, timeout=60
+    )
+
+
+# ---- who and where we are
+
+
+def user_name() -> str:
+    """Return the name of the user who runs this."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def user_exists(name: str) -> bool:
+    """Tell whether a user exists: cron passes over the lines of one who does not."""
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def program_path() -> str | None:
+    """Return the absolute path of the kibray-ops program that is running, if it is installed as one."""
+    started = Path(sys.argv[0])
+    found = shutil.which(sys.argv[0]) if started.name == "kibray-ops" else None
+    beside = Path(sys.executable).with_name("kibray-ops")
+    if found is not None:
+        return os.path.abspath(found)  # noqa: PTH100 - a link stays a link: its target may move with a new version
+    return str(beside) if beside.exists() else None
+
+
+def cron_environment() -> Mapping[str, str]:
+    """Return the variables that a job of cron has, which are few."""
+    found = {"HOME": os.environ.get("HOME") or str(Path.home())}
+    try:
+        lines = ENVIRONMENT.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        name, equals, value = line.removeprefix("export ").partition("=")
+        if equals and not name.startswith("#"):
+            found[name.strip()] = value.strip().strip("\"'")
+    return found
