@@ -10,9 +10,8 @@ from kibray_ops.errors import Interrupted
 from kibray_ops.job import Progress, unwatched
 from kibray_ops.registry import JOBS, Job
 from kibray_ops.report import Report, Trigger
-from kibray_ops.schedule import Slot
 from kibray_ops.settings import Settings
-from kibray_ops.standing import Standing, standings
+from kibray_ops.standing import Debt, Standing, standings
 
 
 def read(settings: Settings, clock: Clock, jobs: Sequence[Job] = JOBS) -> list[Standing]:
@@ -22,14 +21,14 @@ def read(settings: Settings, clock: Clock, jobs: Sequence[Job] = JOBS) -> list[S
         return standings(connection, settings, clock, jobs)
 
 
-def due(found: Sequence[Standing], clock: Clock) -> list[tuple[Job, Slot]]:
+def due(found: Sequence[Standing], clock: Clock) -> list[tuple[Job, Debt]]:
     """Return what is to be made up for now, in the order in which it was due."""
     owed = [
-        (standing.job, standing.debt.slot)
+        (standing.job, standing.debt)
         for standing in found
         if standing.debt is not None and standing.debt.at is not None and standing.debt.at <= clock.now()
     ]
-    return sorted(owed, key=lambda pair: pair[1].moment)
+    return sorted(owed, key=lambda pair: pair[1].slot.moment)
 
 
 def catch_up(
@@ -39,9 +38,9 @@ def catch_up(
 
     A run that meets one of its own slot leaves it alone: two hosts may catch up at the same time.
     """
-    for job, slot in due(read(settings, clock, jobs), clock):
+    for job, debt in due(read(settings, clock, jobs), clock):
         report = runner.execute(
-            job, settings=settings, clock=clock, trigger=Trigger.CATCH_UP, slot=slot, progress=progress
+            job, settings=settings, clock=clock, trigger=Trigger.CATCH_UP, debt=debt, progress=progress
         )
         yield job, report
         if isinstance(report.error, Interrupted):

@@ -28,6 +28,7 @@ from kibray_ops.registry import Job, Kind
 from kibray_ops.report import Report, Trigger, ended, explained, status_of
 from kibray_ops.schedule import Slot, latest_slot
 from kibray_ops.settings import Settings
+from kibray_ops.standing import Debt
 
 if TYPE_CHECKING:
     import httpx
@@ -67,8 +68,10 @@ class Execution:
     report: Report
     watcher: Watcher
     progress: Progress
+    debt: Debt | None = None
+    """What catch-up works for."""
     slot: Slot | None = None
-    """What it works for: given by catch-up, found by cron, none by hand."""
+    """What it works for: of the debt, or found by cron, or none by hand."""
     resources: ExitStack = field(default_factory=ExitStack)
     """What has to be closed at the end: the HTTP client, where there is one."""
 
@@ -162,6 +165,8 @@ class Execution:
     def _perform(self) -> None:
         if self.trigger is Trigger.CRON:
             self.slot = latest_slot(self.job, self.clock)
+        elif self.debt is not None:
+            self.slot = self.debt.slot
         if self.trigger is not Trigger.MANUAL:
             if self.slot is None:
                 raise _NothingToDo
@@ -288,6 +293,8 @@ class Execution:
                 if status is not None:
                     raise errors.JobBusy("Another run took over while this one was tried again.")
             history.free_what_died(connection, self.job, self.clock.real())
+            if self.debt is not None and self._was_tried(connection, self.debt):
+                raise _NothingToDo
             try:
                 # Known before it is committed: a signal in between must still find the record to end.
                 self.report.run_id = self._begin(connection, RUNNING)
@@ -301,6 +308,11 @@ class Execution:
         log.info("begun")
         self.watcher.begun(self.report.run_id)
         return True
+
+    def _was_tried(self, connection: Connection, debt: Debt) -> bool:
+        """Tell whether somebody has tried since the debt was read: the catch-up of another host."""
+        tries = history.tries(connection, {self.job.name: debt.slot}).get(self.job.name, [])
+        return len(tries) > len(debt.tries)
 
     def _begin(self, connection: Connection, status: str, **columns: Any) -> int:
         now = self.clock.real()

@@ -16,8 +16,8 @@ from kibray_ops.job import Outcome, Progress, unwatched
 from kibray_ops.limits import terminable
 from kibray_ops.registry import Job
 from kibray_ops.report import Report, Trigger, is_routine, telling
-from kibray_ops.schedule import Slot
 from kibray_ops.settings import Settings
+from kibray_ops.standing import Debt
 
 JobFunction = Callable[..., Outcome]
 
@@ -32,12 +32,12 @@ def execute(
     trigger: Trigger = Trigger.MANUAL,
     dry_run: bool = False,
     options: Mapping[str, Any] | None = None,
-    slot: Slot | None = None,
+    debt: Debt | None = None,
     progress: Progress = unwatched,
 ) -> Report:
     """Run a job and return the report; every error is in the report, never raised.
 
-    `slot` is what catch-up works for; cron finds its own.
+    The debt is what catch-up works for; cron finds its own slot.
     """
     report = Report(job.name, dry_run, trigger, clock.real(), as_of=clock.fixed)
     matters = bool(job.cron) and not dry_run and is_routine(trigger, options, clock.fixed)
@@ -46,7 +46,7 @@ def execute(
         try:
             with terminable():
                 given = dict(options or {})
-                Execution(job, load(job), settings, clock, trigger, given, report, heartbeat, progress, slot).start()
+                Execution(job, load(job), settings, clock, trigger, given, report, heartbeat, progress, debt).start()
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is, it is in the report
             report.fail(error)
         report.finished_at = clock.real()

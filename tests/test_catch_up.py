@@ -302,6 +302,17 @@ def test_two_catch_ups_at_once_do_each_slot_once(newest: World) -> None:
     assert len(worked) == len(set(worked)) == 7
 
 
+def test_a_second_host_does_not_try_again_what_has_just_failed(newest: World) -> None:
+    """Both have read the same debt; when the second gets its turn, the first has used up the try."""
+    live_from(newest, f"{MONDAY}T06:59")
+    clock, job = newest.at(f"{MONDAY}T07:22"), playing(PAYROLL, "crash")
+    ((_, known),) = due(read(newest.settings, clock, [PAYROLL]), clock)
+    for code, status in ((1, "failed"), (0, "skipped")):
+        report = execute(job, settings=newest.settings, clock=clock, trigger=Trigger.CATCH_UP, debt=known)
+        assert (report.exit_code, report.status) == (code, status)
+    assert len(newest.runs()) == 1
+
+
 # ---- pauses
 
 

@@ -125,6 +125,8 @@ def _lines(found: list[crontab.Entry]) -> Iterator[Finding]:
     for path in dict.fromkeys(entry.words[0] for entry in found if entry.words):
         if not Path(path).is_file():
             yield problem("crontab", f"the program {path} does not exist", again)
+        elif (here := host.program_path()) is not None and not Path(here).samefile(path):
+            yield warning("crontab", f"cron starts {path}, and this is {here}", again)
     for user in dict.fromkeys(entry.user for entry in found if entry.user):
         if not host.user_exists(user):
             yield problem("crontab", f"there is no user {user}, so cron passes over the lines", again)

@@ -1,0 +1,62 @@
+"""The log: text or JSON lines, each with its run; and nothing under cron that is no failure."""
+
+import json
+from datetime import datetime
+
+import pytest
+
+from tests.world import World
+
+
+def logged(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_json_lines_have_the_run_the_job_and_the_slot(newest: World) -> None:
+    newest.environment |= {"KIBRAY_OPS_LOG_FORMAT": "json", "KIBRAY_OPS_LOG_LEVEL": "info"}
+    told = newest.run("invoices", "update-statuses", "--quiet")
+    begun, ended = logged(told.stderr)
+    assert told.returncode == 0
+    assert list(begun) == ["time", "level", "logger", "job", "run_id", "slot", "message"]
+    assert (begun["job"], begun["run_id"], begun["slot"]) == ("update-invoice-statuses", 1, None)
+    assert (begun["level"], begun["message"]) == ("info", "begun")
+    assert ended["message"] == "ended: succeeded, exit code 0"
+    assert datetime.fromisoformat(str(ended["time"])).tzinfo is not None
+
+
+def test_text_names_the_run(newest: World) -> None:
+    newest.environment["KIBRAY_OPS_LOG_LEVEL"] = "info"
+    told = newest.run("invoices", "update-statuses", "--quiet")
+    assert told.stderr.splitlines() == [
+        "INFO update-invoice-statuses, run 1: begun",
+        "INFO update-invoice-statuses, run 1: ended: succeeded, exit code 0",
+    ]
+
+
+@pytest.mark.parametrize(("level", "lines"), [("warning", 0), ("error", 0), ("debug", 2)])
+def test_the_level_can_be_set(sqlite_world: World, level: str, lines: int) -> None:
+    sqlite_world.environment["KIBRAY_OPS_LOG_LEVEL"] = level
+    assert len(sqlite_world.run("invoices", "update-statuses", "-q").stderr.splitlines()) == lines
+
+
+def test_under_cron_success_is_silent_and_failure_tells_all(newest: World) -> None:
+    newest.environment |= {"KIBRAY_OPS_LOG_FORMAT": "json", "KIBRAY_OPS_LOG_LEVEL": "debug"}
+    told = newest.run("--cron", "notifications", "send")
+    assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+    (run,) = newest.runs()
+    newest.sql("DELETE FROM kibray_ops_run")
+    newest.environment["KIBRAY_OPS_EMAIL_BACKEND"] = "smtp"
+    told = newest.run("--cron", "notifications", "send")
+    assert told.returncode == 78
+    *lines, first, second = told.stderr.splitlines()
+    about = [(line["message"], line["slot"]) for line in logged("\n".join(lines))]
+    assert about == [("begun", run["slot"]), ("ended: failed, exit code 78", run["slot"])]
+    assert first.startswith("kibray-ops: E-mail is not set up")
+    assert second.startswith("  ")
+
+
+def test_a_catch_up_is_silent_too(sqlite_world: World) -> None:
+    sqlite_world.environment |= {"KIBRAY_OPS_LOG_LEVEL": "debug"}
+    told = sqlite_world.run("--cron", "catch-up")
+    assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+    assert sqlite_world.runs()
