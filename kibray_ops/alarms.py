@@ -51,7 +51,7 @@ def review(standings: Sequence[Standing], settings: Settings, clock: Clock) -> N
         return
     for standing in standings:
         if standing.is_late:
-            sound(standing.job, f"It is late: {standing.why_late()}.\n{standing.way_on(clock)}.", settings, clock)
+            sound(standing.job, f"It is late: {standing.why_late(clock)}.\n{standing.way_on(clock)}.", settings, clock)
         else:
             with _at(settings) as connection:
                 _tell(connection, standing.job, settings, clock)

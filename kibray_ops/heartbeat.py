@@ -37,10 +37,9 @@ class Heartbeat:
     """What ties the end of a run to its start: derived from the run's id, so that the undertaker finds it too."""
 
     def begun(self, run_id: int) -> None:
-        """Say that a run begins to work; a further attempt of the same run is no news."""
-        if self.base and not self._run:
-            self.knows(run_id)
-            self._ping("/start")
+        """Say that a run begins to work."""
+        self.knows(run_id)
+        self._ping("/start")
 
     def knows(self, run_id: int) -> None:
         """Note whose end will be told."""

@@ -72,10 +72,10 @@ class Standing:
         """Tell whether a success is overdue; what runs is not late."""
         return self.missed is not None and self.running is None
 
-    def why_late(self) -> str:
+    def why_late(self, clock: Clock) -> str:
         """Return why the job is late, as far as anybody knows, in one sentence without its full stop."""
         assert self.missed is not None  # noqa: S101 - nobody asks of a job that is not late
-        due = f"due {_written(self.missed)}"
+        due = f"due {_written(self.job, self.missed, clock)}"
         debt = self.debt if self.debt is not None and self.debt.slot.key == self.missed.key else None
         tried = debt.last_try if debt else self._last_try()
         if tried is None:
@@ -91,9 +91,9 @@ class Standing:
     def way_on(self, clock: Clock) -> str:
         """Return what happens next to a job that is late, or what somebody should do."""
         assert self.missed is not None  # noqa: S101
-        if self.debt is None:
-            return f"next run {clock.local(self.next.moment):%a %H:%M}"
         by_hand = f"`kibray-ops {' '.join((*self.job.command, *self.job.arguments))}` runs it by hand"
+        if self.debt is None:
+            return f"it runs next on {clock.local(self.next.moment):%a %Y-%m-%d %H:%M}; {by_hand}"
         if self.debt.at is None:
             return f"{self.debt.why_not}; {by_hand}"
         if self.debt.at > clock.now():
@@ -200,8 +200,10 @@ def _next(job: Job, clock: Clock, live: datetime | None, pause: Pause | None) ->
     return slot_after(job, start, clock.zone)
 
 
-def _written(slot: Slot) -> str:
-    return slot.key.replace("T", " ").replace("Z", " UTC")
+def _written(job: Job, slot: Slot, clock: Clock) -> str:
+    if job.hourly:
+        return f"{clock.local(slot.moment):%Y-%m-%d %H:%M}"
+    return slot.key.replace("T", " ")  # also where the clock jumped over it
 
 
 def as_dict(standing: Standing, clock: Clock) -> dict[str, Any]:
@@ -210,7 +212,7 @@ def as_dict(standing: Standing, clock: Clock) -> dict[str, Any]:
         "job": standing.job.name,
         "command": " ".join(standing.job.command),
         "late": standing.is_late,
-        "reason": standing.why_late() if standing.is_late else None,
+        "reason": standing.why_late(clock) if standing.is_late else None,
         "way_on": standing.way_on(clock) if standing.is_late else None,
         "missed_slot": standing.missed and standing.missed.key,
         "running": standing.running and standing.running["id"],

@@ -111,6 +111,13 @@ def test_a_person_mends_it(office: World, post: PostOffice) -> None:
     assert subjects(post) == [BAD, GOOD]
 
 
+def test_a_dry_run_ends_no_alarm(office: World, post: PostOffice) -> None:
+    go(office, "crash")
+    clock = office.at(f"{MONDAY}T08:00")
+    assert execute(playing("idle"), settings=office.settings, clock=clock, dry_run=True).exit_code == 0
+    assert subjects(post) == [BAD]
+
+
 def test_nobody_is_told_where_nobody_is_named(newest: World, post: PostOffice) -> None:
     newest.environment |= post.environment
     go(newest, "crash")

@@ -172,7 +172,7 @@ def test_a_payroll_that_fails_for_ever_is_tried_four_times_not_500(sqlite_world:
     assert {run["slot"] for run in sqlite_world.runs()} == {f"{MONDAY}T07:00"}
     late = standing(sqlite_world, "2025-11-26T12:00")
     assert late.is_late
-    assert "tried 4 times" in late.why_late()
+    assert "tried 4 times" in late.why_late(sqlite_world.at("2025-11-26T12:00"))
     assert late.way_on(sqlite_world.at("2025-11-26T12:00")) == (
         "it was tried 4 times and is not tried again; `kibray-ops payroll generate --week` runs it by hand"
     )
@@ -229,7 +229,7 @@ def test_a_failure_before_the_claim_is_a_try_too(newest: World) -> None:
     (run,) = newest.runs()
     assert (run["status"], run["exit_code"], run["slot"]) == ("failed", 78, f"{MONDAY}T07:00")
     late = standing(newest, f"{MONDAY}T09:00")
-    assert "core_timeentry" in late.why_late()
+    assert "core_timeentry" in late.why_late(newest.at(f"{MONDAY}T09:00"))
     assert late.debt is not None
     assert late.debt.at is None
     newest.sql("ALTER TABLE core_other RENAME TO core_timeentry")
@@ -258,7 +258,7 @@ def test_a_killed_run_is_freed_and_tried_again(newest: World) -> None:
     assert not standing(newest, f"{MONDAY}T07:40").is_late
     late = standing(newest, f"{MONDAY}T08:01")
     assert late.is_late
-    assert late.why_late() == "due 2025-11-24 07:00; run 1 was killed"
+    assert late.why_late(newest.at(f"{MONDAY}T08:01")) == "due 2025-11-24 07:00; run 1 was killed"
     assert catch_up(newest, f"{MONDAY}T07:14", cast()) == []
     (report,) = catch_up(newest, f"{MONDAY}T08:07", cast())
     assert report.exit_code == 0

@@ -1,8 +1,11 @@
 """Pings: what a Healthchecks server hears of a run, and that a run never suffers from it."""
 
 import json
+import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from threading import Event, Thread
 from uuid import UUID
 
 import pytest
@@ -105,6 +108,16 @@ def test_a_failure_before_the_claim_is_told_too(newest: World, checks: Checks) -
     assert checks.paths == ["/78"]
 
 
+def test_what_cannot_even_be_recorded_is_told_when_cron_started_it(newest: World, checks: Checks) -> None:
+    """Where a person did, the person is told."""
+    newest.sql("UPDATE kibray_ops_alembic_version SET version_num = '0001'")
+    assert go(watched(newest, checks)).exit_code == 78
+    assert go(newest, trigger=Trigger.MANUAL).exit_code == 78
+    newest.environment["KIBRAY_OPS_DATABASE_URL"] = "postgresql://kibray@127.0.0.1:9/kibray"
+    assert go(newest).exit_code == 75
+    assert checks.paths == ["/78", "/log"]
+
+
 def test_two_runs_are_told_apart(newest: World, checks: Checks) -> None:
     go(watched(newest, checks), "crash")
     go(newest, "idle")
@@ -205,6 +218,33 @@ def test_nobody_waits_for_a_server_that_hangs(
     checks.faults = [Reply(b"", delay=2)] * 3 + [Reply(b"x" * 100, trickle=1)] * 3
     assert go(watched(sqlite_world, checks)).exit_code == 0
     assert len(checks.heard) == 4  # a body that does not end is not waited for: its head has told all
+
+
+def test_nobody_waits_for_a_head_that_does_not_end(sqlite_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """httpx's own time-out is for each piece, and the pieces keep coming."""
+    monkeypatch.setattr("kibray_ops.heartbeat.TIMEOUT", 0.3)
+    heard, over = [], Event()
+
+    def drip(server: socket.socket) -> None:
+        while not over.is_set():
+            with suppress(OSError):
+                client, _ = server.accept()
+                heard.append(client)
+                Thread(target=feed, args=(client,), daemon=True).start()
+
+    def feed(client: socket.socket) -> None:
+        with suppress(OSError), client:
+            client.sendall(b"HTTP/1.1 200 OK\r\n")
+            while not over.wait(0.1):
+                client.sendall(b"X-More: x\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        Thread(target=drip, args=(server,), daemon=True).start()
+        sqlite_world.environment["KIBRAY_OPS_PING_URL"] = f"http://127.0.0.1:{server.getsockname()[1]}/{KEY}"
+        assert go(sqlite_world).exit_code == 0
+        over.set()
+    assert len(heard) == 6
 
 
 def test_what_the_base_asks_for_is_kept(newest: World, checks: Checks) -> None:

@@ -46,8 +46,10 @@ WORTH_TRYING = (
     ("notifications send", "the alerts as e-mails: .eml files in EMAIL_DIR"),
     ("notifications outbox list", "who got what, who did not, and why"),
     ("notifications cleanup", "old notifications that were read, into the archive"),
+    ("status", "how every job stands, and what comes next"),
     ("runs list", "what ran, and how it ended"),
-    ("db check", "what the database holds"),
+    ("crontab generate", "the lines with which cron starts the jobs"),
+    ("doctor", "what is right, what is not, and what to do"),
 )
 
 

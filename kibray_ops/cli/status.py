@@ -1,5 +1,6 @@
 """kibray-ops status: did it run, when next, is it late, and why."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,11 +11,14 @@ from kibray_ops.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from kibray_ops.standing import Standing
 
 BARS = "▁▂▃▄▅▆▇█"
 STYLES = {"succeeded": "green", "partial": "yellow"}
+ROOMY = 100
+"""Columns from which weekdays and durations are shown."""
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> int:
@@ -39,27 +43,32 @@ def _show(standings: "Sequence[Standing]", clock: Clock, found: settings.Setting
 
     out = render.console()
     out.print(f"[bold]{clock.local(clock.now()):%A %Y-%m-%d %H:%M}[/], {clock.zone.key}\n")
-    columns = ["Job", "Last success", "Last result", "Took", "Next run"]
-    if has_room := out.width >= ROOMY:
-        columns.insert(4, "Recent")
-    table = render.table(*columns, right=("Took",), yields="Job")
+    is_roomy = out.width >= ROOMY
+    written = _Moments(clock, "%a %m-%d %H:%M" if is_roomy else "%m-%d %H:%M")
+    more = ("Took", "Recent") if is_roomy else ()
+    table = render.table("Job", "Last success", "Last result", *more, "Next run", right=("Took",), yields="Last result")
     for one in standings:
-        cells = [one.job.name, _last_success(one, clock), _result(one, clock), _took(one), _next(one, clock)]
-        if has_room:
-            cells.insert(4, sparkline(one.durations))
-        table.add_row(*cells)
+        spent = (_took(one), sparkline(one.durations)) if is_roomy else ()
+        table.add_row(one.job.name, _last_success(one, written), _result(one, written), *spent, _next(one, written))
     out.print(table)
     late = [one for one in standings if one.is_late]
     for one in late:
-        why = escape(found.redact(f"{one.why_late()}."))
+        why = escape(found.redact(f"{one.why_late(clock)}."))
         out.print(f"\n[red]✗ late[/] [bold]{one.job.name}[/]: {why}", soft_wrap=True)
         out.print(f"  [dim]→ {escape(one.way_on(clock))}[/]", soft_wrap=True)
     if not late:
         out.print("\nNothing is late.")
 
 
-ROOMY = 100
-"""Columns from which the recent durations are shown."""
+@dataclass(frozen=True)
+class _Moments:
+    """How moments are written: in the business zone, as short as the terminal wants it."""
+
+    clock: Clock
+    form: str
+
+    def __call__(self, moment: "datetime") -> str:
+        return f"{self.clock.local(moment):{self.form}}"
 
 
 def sparkline(values: "Sequence[float]") -> str:
@@ -68,18 +77,16 @@ def sparkline(values: "Sequence[float]") -> str:
     return "".join(BARS[min(int(value / largest * len(BARS)), len(BARS) - 1)] for value in values)
 
 
-def _last_success(one: "Standing", clock: Clock) -> str:
-    if one.last_success is None:
-        return "[dim]never[/]"
-    return f"{clock.local(one.last_success['started_at']):%a %m-%d %H:%M}"
+def _last_success(one: "Standing", written: _Moments) -> str:
+    return "[dim]never[/]" if one.last_success is None else written(one.last_success["started_at"])
 
 
-def _result(one: "Standing", clock: Clock) -> str:
+def _result(one: "Standing", written: _Moments) -> str:
     if one.pause is not None:
         until = one.pause.until
-        return f"[yellow]paused[/]{f' until {clock.local(until):%m-%d %H:%M}' if until else ''}"
+        return f"[yellow]paused[/]{f' until {written(until)}' if until else ''}"
     if one.running is not None:
-        return f"[cyan]running[/] since {clock.local(one.running['started_at']):%H:%M}"
+        return f"[cyan]running[/] since {written(one.running['started_at'])}"
     last = one.last
     if last is None:
         return "[red]late[/]" if one.is_late else "[dim]none[/]"
@@ -98,7 +105,6 @@ def _took(one: "Standing") -> str:
     return render.took(history.duration(one.last)) if one.last is not None else ""
 
 
-def _next(one: "Standing", clock: Clock) -> str:
-    if one.pause is not None and one.pause.until is None:
-        return "[dim]when resumed[/]"
-    return f"{clock.local(one.next.moment):%a %m-%d %H:%M}"
+def _next(one: "Standing", written: _Moments) -> str:
+    is_open = one.pause is not None and one.pause.until is None
+    return "[dim]if resumed[/]" if is_open else written(one.next.moment)

@@ -31,7 +31,8 @@ def job_named(name: str) -> Job:
     from difflib import get_close_matches
 
     names = [job.name for job in registry.JOBS]
-    close = get_close_matches(name.removeprefix(FUNCTIONS).replace("_", "-"), names, n=1)
+    word = name.removeprefix(FUNCTIONS).replace("_", "-")
+    close = [known for known in names if word and word in known] or get_close_matches(word, names, n=1)
     hint = f"Did you mean {close[0]}?" if close else "`kibray-ops jobs list` names them."
     raise UsageError(f"There is no job {name!r}.", hint=hint)
 

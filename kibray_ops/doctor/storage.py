@@ -138,7 +138,7 @@ def _jobs(connection: Connection, settings: Settings) -> Iterable[Finding]:
         name, last = standing.job.name, standing.last
         soon = f"next {clock.local(standing.next.moment):%a %Y-%m-%d %H:%M}"
         if standing.is_late:
-            yield problem(name, f"late: {standing.why_late()}", sentence(standing.way_on(clock)))
+            yield problem(name, f"late: {standing.why_late(clock)}", sentence(standing.way_on(clock)))
         elif standing.pause is not None:
             until = standing.pause.until
             words = f"paused until {clock.local(until):%Y-%m-%d %H:%M}" if until else "paused"
