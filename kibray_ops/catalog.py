@@ -13,7 +13,7 @@ from sqlalchemy import column as column_clause
 from sqlalchemy import table as table_clause
 from sqlmodel import SQLModel, col
 
-from kibray_ops.errors import TablesMissing, TablesOutdated
+from kibray_ops.errors import ConfigurationError, TablesMissing, TablesOutdated
 from kibray_ops.models.kibray.base import Kibray
 from kibray_ops.models.operations import HEAD, KNOWN_REVISIONS, VERSION_TABLE, Operations, State
 from kibray_ops.registry import Job
@@ -141,7 +141,12 @@ class Catalog:
 def baseline(connection: Connection) -> datetime | None:
     """Return the moment of going live: what was before it is neither missed nor sent."""
     value = connection.execute(select(col(State.value)).where(col(State.key) == "baseline")).scalar()
-    return datetime.fromisoformat(value) if value else None
+    try:
+        return datetime.fromisoformat(value) if value else None
+    except ValueError:
+        raise ConfigurationError(
+            "The baseline in kibray_ops_state is no moment.", hint="Set it anew: `kibray-ops runs baseline MOMENT`."
+        ) from None
 
 
 def some(names: Sequence[str]) -> str:

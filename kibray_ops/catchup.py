@@ -6,12 +6,11 @@ from kibray_ops import alarms, runner
 from kibray_ops.catalog import read_catalog
 from kibray_ops.clock import Clock
 from kibray_ops.database import Database, translated
-from kibray_ops.errors import Interrupted
 from kibray_ops.job import Progress, unwatched
 from kibray_ops.registry import JOBS, Job
 from kibray_ops.report import Report, Trigger
 from kibray_ops.settings import Settings
-from kibray_ops.standing import Debt, Standing, standings
+from kibray_ops.standing import MissedSlot, Standing, standings
 
 
 def read(settings: Settings, clock: Clock, jobs: Sequence[Job] = JOBS) -> list[Standing]:
@@ -21,12 +20,12 @@ def read(settings: Settings, clock: Clock, jobs: Sequence[Job] = JOBS) -> list[S
         return standings(connection, settings, clock, jobs)
 
 
-def due(found: Sequence[Standing], clock: Clock) -> list[tuple[Job, Debt]]:
+def due(found: Sequence[Standing], clock: Clock) -> list[tuple[Job, MissedSlot]]:
     """Return what is to be made up for now, in the order in which it was due."""
     owed = [
-        (standing.job, standing.debt)
+        (standing.job, standing.missed)
         for standing in found
-        if standing.debt is not None and standing.debt.at is not None and standing.debt.at <= clock.now()
+        if standing.missed is not None and standing.missed.at is not None and standing.missed.at <= clock.now()
     ]
     return sorted(owed, key=lambda pair: pair[1].slot.moment)
 
@@ -38,11 +37,11 @@ def catch_up(
 
     A run that meets one of its own slot leaves it alone: two hosts may catch up at the same time.
     """
-    for job, debt in due(read(settings, clock, jobs), clock):
+    for job, missed in due(read(settings, clock, jobs), clock):
         report = runner.execute(
-            job, settings=settings, clock=clock, trigger=Trigger.CATCH_UP, debt=debt, progress=progress
+            job, settings=settings, clock=clock, trigger=Trigger.CATCH_UP, missed=missed, progress=progress
         )
         yield job, report
-        if isinstance(report.error, Interrupted):
+        if report.was_cut_short:
             return
     alarms.review(read(settings, clock, jobs), settings, clock)

@@ -1,5 +1,9 @@
 """Now, and the business time zone. The only module that asks the machine for the time."""
 
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
@@ -51,14 +55,37 @@ def real_now() -> datetime:
     return datetime.now(UTC)  # noqa: TID251 - this is the one place
 
 
-def machine_zone() -> str:
-    """Return the name of the zone of this machine: `TZ` where set, else the system's.
+def machine_zone(environ: Mapping[str, str] = os.environ) -> str:
+    """Return the name of the zone of this machine: `TZ` of an environment where set, else the system's.
 
     Raises LookupError when the machine does not tell.
     """
     import tzlocal
 
     try:
-        return str(tzlocal.reload_localzone())  # read anew: TZ may have changed since the first time
+        with _tz(environ.get("TZ")):
+            return str(tzlocal.reload_localzone())  # read anew: TZ may have changed since the first time
     except (LookupError, ValueError, OSError) as error:
         raise LookupError(f"this machine does not tell its time zone ({error})") from error
+
+
+@contextmanager
+def _tz(value: str | None) -> Iterator[None]:
+    """Let TZ be what it is in another environment: neither the C library nor tzlocal can be told in another way."""
+    own = os.environ.get("TZ")
+    if value == own:
+        yield
+        return
+    try:
+        _set_tz(value)
+        yield
+    finally:
+        _set_tz(own)
+
+
+def _set_tz(value: str | None) -> None:
+    if value is None:
+        os.environ.pop("TZ", None)
+    else:
+        os.environ["TZ"] = value
+    time.tzset()

@@ -5,6 +5,7 @@ business lives in another zone, a job stands at every host time that its local t
 and the claim see to it that it works at the right one only (crontab(5), cron(8)).
 """
 
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ class Program:
 
     def line(self, times: str, *words: str) -> str:
         """Return a line of the crontab; raises ConfigurationError for what cron would not understand."""
+        if self.user and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?", self.user):
+            raise ConfigurationError(f"{self.user!r} is no user's name.", hint="Name a user of this machine.")
         settings = ("--env-file", self.env_file) if self.env_file else ()
         command = shlex.join((self.path, *settings, "--cron", *words))
         for letter, meaning in UNFIT.items():
@@ -103,9 +106,9 @@ def block(program: Program, schedule: Schedule) -> str:
     return "\n".join((BEGIN, MADE, str(schedule), *lines(program, schedule), END)) + "\n"
 
 
-def system_file(program: Program, schedule: Schedule, mail_to: str) -> str:
-    """Return a file for /etc/cron.d, where each line names its user."""
-    head = (BEGIN, MADE, str(schedule), *SYSTEM, f"MAILTO={mail_to}")
+def system_file(program: Program, schedule: Schedule) -> str:
+    """Return a file for /etc/cron.d, where each line names its user, who also gets what a failing job prints."""
+    head = (BEGIN, MADE, str(schedule), *SYSTEM, f"MAILTO={program.user}")
     return "\n".join((*head, *lines(program, schedule), END)) + "\n"
 
 
@@ -193,7 +196,7 @@ def variables(text: str) -> dict[str, str]:
 
 def is_ours(entry: Entry) -> bool:
     """Tell whether a line starts kibray-ops."""
-    return any(PurePath(word).name == "kibray-ops" for word in entry.words[:1])
+    return any(PurePath(word).name in ("kibray-ops", "kibray_ops") for word in entry.words)
 
 
 def unknown(found: list[Entry]) -> list[str]:

@@ -23,12 +23,12 @@ from kibray_ops.database import Database, Lock, translated
 from kibray_ops.job import Outcome, Progress, Run
 from kibray_ops.limits import TimeLimit
 from kibray_ops.models.operations import DONE, RUNNING, SKIPPED
-from kibray_ops.pauses import pauses
+from kibray_ops.pauses import covering, pauses
 from kibray_ops.registry import Job, Kind
 from kibray_ops.report import Report, Trigger, ended, explained, status_of
 from kibray_ops.schedule import Slot, latest_slot
 from kibray_ops.settings import Settings
-from kibray_ops.standing import Debt
+from kibray_ops.standing import MissedSlot
 
 if TYPE_CHECKING:
     import httpx
@@ -68,10 +68,10 @@ class Execution:
     report: Report
     watcher: Watcher
     progress: Progress
-    debt: Debt | None = None
+    missed: MissedSlot | None = None
     """What catch-up works for."""
     slot: Slot | None = None
-    """What it works for: of the debt, or found by cron, or none by hand."""
+    """What it works for: the missed one, or what cron finds, or none by hand."""
     resources: ExitStack = field(default_factory=ExitStack)
     """What has to be closed at the end: the HTTP client, where there is one."""
 
@@ -165,8 +165,8 @@ class Execution:
     def _perform(self) -> None:
         if self.trigger is Trigger.CRON:
             self.slot = latest_slot(self.job, self.clock)
-        elif self.debt is not None:
-            self.slot = self.debt.slot
+        elif self.missed is not None and not self._is_past_deadline(self.missed.slot):
+            self.slot = self.missed.slot
         if self.trigger is not Trigger.MANUAL:
             if self.slot is None:
                 raise _NothingToDo
@@ -203,12 +203,13 @@ class Execution:
         live = baseline(connection)
         if live and self.slot.moment < live:
             raise _NothingToDo
-        pause = pauses(connection).get(self.job.name)
-        if pause is None or not pause.covers(self.slot.moment):
-            return None
-        if not pause.covers(self.clock.now()):
+        of_job = pauses(connection).get(self.job.name, [])
+        if pause := covering(self.clock.now(), of_job):
+            end = f" until {self.clock.local(pause.until):%Y-%m-%d %H:%M}" if pause.until else ""
+            return f"The job is paused{end}."
+        if covering(self.slot.moment, of_job):
             raise _NothingToDo
-        return f"The job is paused{f' until {self.clock.local(pause.until):%Y-%m-%d %H:%M}' if pause.until else ''}."
+        return None
 
     def _perform_atomic(self) -> None:
         """Work in one transaction that also holds the lock and records the success; try again what was transient."""
@@ -293,7 +294,7 @@ class Execution:
                 if status is not None:
                     raise errors.JobBusy("Another run took over while this one was tried again.")
             history.free_what_died(connection, self.job, self.clock.real())
-            if self.debt is not None and self._was_tried(connection, self.debt):
+            if self.missed is not None and self._was_tried(connection, self.missed):
                 raise _NothingToDo
             try:
                 # Known before it is committed: a signal in between must still find the record to end.
@@ -309,10 +310,14 @@ class Execution:
         self.watcher.begun(self.report.run_id)
         return True
 
-    def _was_tried(self, connection: Connection, debt: Debt) -> bool:
-        """Tell whether somebody has tried since the debt was read: the catch-up of another host."""
-        tries = history.tries(connection, {self.job.name: debt.slot}).get(self.job.name, [])
-        return len(tries) > len(debt.tries)
+    def _is_past_deadline(self, slot: Slot) -> bool:
+        """Tell whether a slot is too old by now: what catch-up ran before may have taken long."""
+        return self.job.deadline is not None and self.clock.now() - slot.moment > self.job.deadline
+
+    def _was_tried(self, connection: Connection, missed: MissedSlot) -> bool:
+        """Tell whether somebody has tried since the missed slot was found: the catch-up of another host."""
+        tries = history.tries(connection, {self.job.name: missed.slot}).get(self.job.name, [])
+        return len(tries) > len(missed.tries)
 
     def _begin(self, connection: Connection, status: str, **columns: Any) -> int:
         now = self.clock.real()
@@ -367,7 +372,9 @@ class Execution:
             exit_code=exit_code,
             now=self.clock.real(),
             result=outcome.result,
-            problems=[problem.as_dict() for problem in outcome.problems],
+            problems=[
+                {**problem.as_dict(), "message": self.settings.redact(problem.message)} for problem in outcome.problems
+            ],
             error=self.settings.redact(outcome.stopped.message) if outcome.stopped else None,
         )
         if not still_ours:

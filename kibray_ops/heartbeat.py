@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TIMEOUT = 5.0
 """Seconds for each try."""
+MOST_REDIRECTS = 3
 PAUSES = (0.5, 1.0)
 """Seconds before each further try."""
 
@@ -62,44 +63,52 @@ class Heartbeat:
         """Say with which code a run ended."""
         self._ping(f"/{exit_code}")
 
+    def reach(self) -> str:
+        """Write into the check's log, and return why that did not arrive; empty where it did."""
+        return self._try("/log", "kibray-ops doctor")
+
     def _ping(self, suffix: str, words: str = "") -> None:
-        if not self.base:
-            return
+        if self.base and (reason := self._try(suffix, words)):
+            log.warning("the ping %s did not arrive: %s", suffix, reason)
+
+    def _try(self, suffix: str, words: str) -> str:
         import httpx
 
+        reason = ""
         try:
-            base = httpx.URL(self.base)
+            base = httpx.URL(self.base or "")
             address = base.copy_with(path=f"{base.path.rstrip('/')}/{self.job.name}{suffix}")
             if self._run:
                 address = address.copy_merge_params({"rid": self._run})
             for pause in (0.0, *PAUSES):
                 time.sleep(pause)
-                if not (said := _knock(address, words)):
-                    return
-                again, reason = said
+                again, reason = _knock(address, words)
                 if not again:
                     break
-        except (httpx.InvalidURL, UnicodeError):
-            reason = "its address cannot be used; see KIBRAY_OPS_PING_URL"
-        log.warning("the ping %s did not arrive: %s", suffix, reason)
+        except (httpx.InvalidURL, UnicodeError, ImportError, ValueError):
+            return "its address, or the proxy, cannot be used; see KIBRAY_OPS_PING_URL"
+        return reason
 
 
-def _knock(address: "httpx.URL", words: str) -> tuple[bool, str] | None:
-    """Send one ping; return why it did not arrive, and whether another try may help."""
+def _knock(address: "httpx.URL", words: str) -> tuple[bool, str]:
+    """Send one ping; return whether another try may help, and why it did not arrive, if so."""
     import httpx
 
     def send() -> int:
-        with httpx.stream("POST", address, content=words, timeout=TIMEOUT, follow_redirects=True) as answer:
+        with (
+            httpx.Client(timeout=TIMEOUT, follow_redirects=True, max_redirects=MOST_REDIRECTS) as client,
+            client.stream("POST", address, content=words) as answer,
+        ):
             return answer.status_code  # whatever else it says, nobody waits for it
 
     try:
         status = within(TIMEOUT, send)
     except (TimeoutError, httpx.TimeoutException):
         return True, f"no answer within {TIMEOUT:g} s"
-    except httpx.UnsupportedProtocol:
-        return False, "its address cannot be used; see KIBRAY_OPS_PING_URL"
+    except (httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
+        return False, f"its address cannot be used ({type(error).__name__}); see KIBRAY_OPS_PING_URL"
     except httpx.HTTPError as error:
         return True, type(error).__name__
     if status < 400:
-        return None
+        return False, ""
     return status >= 500 or status in (408, 429), f"the server answered {status}"

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, func, insert, select, update
@@ -16,6 +16,8 @@ from kibray_ops.registry import Job, sharing_lock
 from kibray_ops.schedule import Slot
 
 RUNS = table_of(RunRecord)
+LEAST_KEPT_DAYS = 15
+"""Longer than any deadline, and than the week before which a slot is still late."""
 
 
 def is_satisfied(connection: Connection, job: Job, slot: Slot) -> bool:
@@ -184,18 +186,20 @@ def tries(connection: Connection, slots: Mapping[str, Slot]) -> dict[str, list[R
     return found
 
 
-def prunable(horizon: datetime) -> ColumnElement[bool]:
-    """Return the condition for a run record that may go: it ended before, and is not its job's newest success.
+def prunable(now: datetime, days: int) -> ColumnElement[bool]:
+    """Return the condition for a run record that may go: it ended days ago, and is not its job's newest success.
 
-    `status` tells when each job last succeeded, however long ago.
+    `status` tells when each job last succeeded, however long ago. What may still decide whether a slot is done, or how
+    often it was tried, stays whatever the days.
     """
+    horizon = now - timedelta(days=max(days, LEAST_KEPT_DAYS))
     kept = select(func.max(RUNS.c.id)).where(RUNS.c.status == SUCCEEDED).group_by(RUNS.c.job)
     return and_(RUNS.c.finished_at < horizon, RUNS.c.id.not_in(kept))
 
 
-def prune(connection: Connection, horizon: datetime, *, dry_run: bool = False) -> int:
+def prune(connection: Connection, now: datetime, days: int, *, dry_run: bool = False) -> int:
     """Delete the run records that may go, or in a dry run only count them."""
-    where = prunable(horizon)
+    where = prunable(now, days)
     if dry_run:
         return connection.execute(select(func.count()).select_from(RUNS).where(where)).scalar_one()
     return connection.execute(delete(RUNS).where(where)).rowcount

@@ -4,6 +4,7 @@ import os
 import pwd
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -91,19 +92,19 @@ class UserCrontab:
         """Return the crontab, empty where there is none; raises ConfigurationError."""
         done = _crontab("-l")
         if done.returncode == 0:
-            return done.stdout
-        if "no crontab for" in done.stderr:
+            return _text(done.stdout)
+        if b"no crontab for" in done.stderr:
             return ""
         raise self._refused(done.stderr)
 
     def write(self, text: str) -> None:
         """Replace the crontab as a whole, which `crontab` does in one step; an empty one is taken away."""
-        done = _crontab("-", text=text) if text else _crontab("-r")
+        done = _crontab("-", given=_bytes(text)) if text else _crontab("-r")
         if done.returncode != 0:
             raise self._refused(done.stderr)
 
-    def _refused(self, said: str) -> ConfigurationError:
-        words = " ".join(said.split()) or "no reason was given"
+    def _refused(self, said: bytes) -> ConfigurationError:
+        words = " ".join(_text(said).split()) or "no reason was given"
         return ConfigurationError(f"`crontab` refuses: {words}.", hint="The crontab is as it was; see crontab(1).")
 
 
@@ -127,10 +128,10 @@ class SystemFile:
     def read(self) -> str:
         """Return the file's text, empty where there is none; raises ConfigurationError."""
         try:
-            return self.path.read_text(encoding="utf-8")
+            return _text(self.path.read_bytes())
         except FileNotFoundError:
             return ""
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise self._refused(error) from error
 
     def write(self, text: str) -> None:
@@ -140,16 +141,15 @@ class SystemFile:
             if not text:
                 self.path.unlink(missing_ok=True)
                 return
-            unfinished.write_text(text, encoding="utf-8")
+            unfinished.write_bytes(_bytes(text))
             unfinished.chmod(0o644)
             unfinished.replace(self.path)
         except OSError as error:
             raise self._refused(error) from error
 
-    def _refused(self, error: OSError | UnicodeDecodeError) -> ConfigurationError:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+    def _refused(self, error: OSError) -> ConfigurationError:
         return ConfigurationError(
-            f"{self.path} cannot be used: {reason}.", hint="Run this as root, or leave --system out."
+            f"{self.path} cannot be used: {error.strerror}.", hint="Run this as root, or leave --system out."
         )
 
 
@@ -162,7 +162,7 @@ def back_up(text: str, directory: Path, now: datetime) -> Path:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600, exist_ok=False)
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(_bytes(text))
     except OSError as error:
         raise ConfigurationError(
             f"The crontab cannot be backed up to {path}: {error.strerror}.", hint="Nothing was changed."
@@ -170,16 +170,23 @@ def back_up(text: str, directory: Path, now: datetime) -> Path:
     return path
 
 
-def _crontab(*words: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
+def _crontab(*words: str, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
     if (program := shutil.which("crontab")) is None:
         raise ConfigurationError(
             "This machine has no `crontab` program.",
             hint="Install cron (on Debian: apt install cron), or print the lines: `kibray-ops crontab generate`.",
         )
     environment = {**os.environ, "LC_ALL": "C"}
-    return subprocess.run(
-        [program, *words], input=text, text=True, capture_output=True, env=environment, check=False, timeout=60
-    )
+    return subprocess.run([program, *words], input=given, capture_output=True, env=environment, check=False, timeout=60)
+
+
+def _text(stored: bytes) -> str:
+    """Return a crontab as text; what is no UTF-8 comes back byte by byte when it is written."""
+    return stored.decode("utf-8", "surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 # ---- who and where we are
@@ -193,28 +200,40 @@ def user_name() -> str:
         return str(os.getuid())
 
 
-def user_exists(name: str) -> bool:
-    """Tell whether a user exists: cron passes over the lines of one who does not."""
+def home_of(user: str) -> Path:
+    """Return a user's home; raises LookupError where there is no such user, whose lines cron would pass over."""
     try:
-        pwd.getpwnam(name)
+        return Path(pwd.getpwnam(user).pw_dir)
     except KeyError:
-        return False
-    return True
+        raise LookupError(f"there is no user {user}") from None
+
+
+def can_read(user: str, path: Path) -> bool:
+    """Tell whether a user may read a file, as far as its mode tells."""
+    entry, status = pwd.getpwnam(user), path.stat()
+    if entry.pw_uid in (0, status.st_uid):
+        return True
+    is_of_group = status.st_gid in os.getgrouplist(user, entry.pw_gid)
+    return bool(status.st_mode & (stat.S_IRGRP if is_of_group else stat.S_IROTH))
 
 
 def program_path() -> str | None:
     """Return the absolute path of the kibray-ops program that is running, if it is installed as one."""
-    started = Path(sys.argv[0])
-    found = shutil.which(sys.argv[0]) if started.name == "kibray-ops" else None
     beside = Path(sys.executable).with_name("kibray-ops")
-    if found is not None:
-        return os.path.abspath(found)  # noqa: PTH100 - a link stays a link: its target may move with a new version
-    return str(beside) if beside.exists() else None
+    return started_as() or (str(beside) if beside.exists() else None)
 
 
-def cron_environment() -> Mapping[str, str]:
-    """Return the variables that a job of cron has, which are few."""
-    found = {"HOME": os.environ.get("HOME") or str(Path.home())}
+def started_as() -> str | None:
+    """Return the absolute path under which this program was started, unless that was as a module of Python's."""
+    found = shutil.which(sys.argv[0]) if Path(sys.argv[0]).name == "kibray-ops" else None
+    # A link stays a link: its target may move with a new version.
+    return os.path.abspath(found) if found is not None else None  # noqa: PTH100
+
+
+def cron_environment(user: str = "") -> Mapping[str, str]:
+    """Return the variables that a job of cron has, which are few; of another user where one is named."""
+    own = os.environ.get("HOME") or str(Path.home())
+    found = {"HOME": str(home_of(user)) if user and user != user_name() else own}
     try:
         lines = ENVIRONMENT.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

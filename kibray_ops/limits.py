@@ -5,6 +5,7 @@ the item. Hard: a watchdog replaces the process by the undertaker, which writes 
 process frees every lock and transaction first, so the record can be written even when the work held the database.
 """
 
+import logging
 import os
 import signal
 import sqlite3
@@ -92,6 +93,9 @@ def _interrupt(connection: Any) -> None:
 
 
 def _bury(run_id: int, database_url: str) -> None:
+    for handler in logging.getLogger("kibray_ops").handlers:
+        if (tell := getattr(handler, "tell", None)) is not None:
+            tell()  # what is held back under cron: nobody else will
     words = [sys.executable, "-m", "kibray_ops.undertaker", str(run_id)]
     environment = {**os.environ, f"{PREFIX}DATABASE_URL": database_url}  # not an argument: those can be seen by all
     os.execve(sys.executable, words, environment)  # noqa: S606

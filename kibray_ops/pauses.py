@@ -1,9 +1,10 @@
 """Jobs that are not to run by themselves for a while."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, and_, insert, or_, select, update
 
 from kibray_ops.catalog import table_of
 from kibray_ops.models.operations import PauseRecord
@@ -20,26 +21,35 @@ class Pause:
     until: datetime | None
 
     def covers(self, moment: datetime) -> bool:
-        """Tell whether the job is paused at a moment, and whether what was due then is never made up for.
-
-        What was due before the pause is not either: resuming a job fires no old slots.
-        """
-        return self.until is None or moment < self.until
+        """Tell whether the job is paused at a moment: what is due then is never made up for."""
+        return self.since <= moment and (self.until is None or moment < self.until)
 
 
-def pauses(connection: Connection) -> dict[str, Pause]:
-    """Return the last pause of each job that ever had one."""
-    return {row.job: Pause(row.since, row.until) for row in connection.execute(select(PAUSES))}
+def pauses(connection: Connection) -> dict[str, list[Pause]]:
+    """Return the pauses that each job has and had."""
+    found: dict[str, list[Pause]] = {}
+    for row in connection.execute(select(PAUSES)):
+        found.setdefault(row.job, []).append(Pause(row.since, row.until))
+    return found
+
+
+def covering(moment: datetime, of_job: Sequence[Pause]) -> Pause | None:
+    """Return the pause of a job that covers a moment, if one does."""
+    return next((pause for pause in of_job if pause.covers(moment)), None)
 
 
 def pause(connection: Connection, job: Job, *, now: datetime, until: datetime | None) -> None:
-    """Pause a job; one that is paused already gets the new end."""
-    connection.execute(delete(PAUSES).where(PAUSES.c.job == job.name))
-    connection.execute(insert(PAUSES).values(job=job.name, since=now, until=until))
+    """Pause a job; a pause that holds now gets the new end."""
+    if not _end_present(connection, job, now=now, until=until):
+        connection.execute(insert(PAUSES).values(job=job.name, since=now, until=until))
 
 
 def resume(connection: Connection, job: Job, *, now: datetime) -> bool:
     """End a job's pause; False when there was none."""
-    is_paused = (PAUSES.c.until.is_(None)) | (PAUSES.c.until > now)
-    ended = connection.execute(update(PAUSES).where(PAUSES.c.job == job.name, is_paused).values(until=now))
-    return bool(ended.rowcount)
+    return _end_present(connection, job, now=now, until=now)
+
+
+def _end_present(connection: Connection, job: Job, *, now: datetime, until: datetime | None) -> bool:
+    holds = and_(PAUSES.c.since <= now, or_(PAUSES.c.until.is_(None), PAUSES.c.until > now))
+    statement = update(PAUSES).where(PAUSES.c.job == job.name, holds).values(until=until)
+    return bool(connection.execute(statement).rowcount)

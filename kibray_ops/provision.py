@@ -1,5 +1,6 @@
 """Set kibray-ops up in a database: make or upgrade our own tables, compare Kibray's with what we need, print GRANTs."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module, resources
@@ -114,8 +115,7 @@ def _upgrade(connection: Connection) -> None:
 
 
 def _note_baseline(connection: Connection, baseline: datetime | None, now: datetime) -> datetime:
-    held = noted_baseline(connection)
-    if held and baseline is None:
+    if baseline is None and (held := noted_baseline(connection)):
         return held
     moment = baseline or now
     connection.execute(text("DELETE FROM kibray_ops_state WHERE key = 'baseline'"))
@@ -206,7 +206,9 @@ def move_baseline(database: Database, moment: datetime) -> datetime | None:
     """Move the moment of going live, and return where it was."""
     with translated(), database.connect() as connection:
         read_catalog(connection).require_own()
-        before = noted_baseline(connection)
+        before = None
+        with suppress(ConfigurationError):  # one that nobody can read is replaced
+            before = noted_baseline(connection)
         _note_baseline(connection, moment, moment)
         connection.commit()
     return before

@@ -73,6 +73,8 @@ class Job:
         return tuple(dict.fromkeys((*self.reads, *self.writes)))
 
 
+FUNCTIONS = "core.tasks."
+"""Where Kibray keeps the functions that these jobs replace."""
 CATCH_UP = "7,22,37,52 * * * *"
 """When missed and failed slots are made up for: past the jobs' own times."""
 
@@ -273,6 +275,11 @@ REPORTS = (AGEING, OUTBOX, ARCHIVE)
 def in_group(group: str) -> tuple[Job, ...]:
     """Return the jobs and actions that stand in a group of commands, by its name."""
     return tuple(job for job in (*JOBS, *ACTIONS) if job.command[-2] == group)
+
+
+def named(name: str) -> Job | None:
+    """Return a job by its documented name or that of the Celery function that it replaces."""
+    return next((job for job in JOBS if name in (job.name, job.function, FUNCTIONS + job.function)), None)
 
 
 def sharing_lock(job: Job) -> tuple[str, ...]:

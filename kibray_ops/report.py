@@ -46,6 +46,8 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
     error: errors.KibrayOpsError | None = None
     traceback: str = ""
+    was_cut_short: bool = False
+    """Somebody wants the process to end: nothing else is to be begun."""
 
     @property
     def has_outcome(self) -> bool:
@@ -64,6 +66,7 @@ class Report:
 
     def fail(self, error: BaseException) -> None:
         """Note what went wrong."""
+        self.was_cut_short = isinstance(error, KeyboardInterrupt)
         self.error = explained(error)
         self.exit_code = self.error.exit_code
         self.status = status_of(self.error)

@@ -17,7 +17,7 @@ from kibray_ops.limits import terminable
 from kibray_ops.registry import Job
 from kibray_ops.report import Report, Trigger, is_routine, telling
 from kibray_ops.settings import Settings
-from kibray_ops.standing import Debt
+from kibray_ops.standing import MissedSlot
 
 JobFunction = Callable[..., Outcome]
 
@@ -32,12 +32,12 @@ def execute(
     trigger: Trigger = Trigger.MANUAL,
     dry_run: bool = False,
     options: Mapping[str, Any] | None = None,
-    debt: Debt | None = None,
+    missed: MissedSlot | None = None,
     progress: Progress = unwatched,
 ) -> Report:
     """Run a job and return the report; every error is in the report, never raised.
 
-    The debt is what catch-up works for; cron finds its own slot.
+    A missed slot is what catch-up works for; cron finds its own.
     """
     report = Report(job.name, dry_run, trigger, clock.real(), as_of=clock.fixed)
     matters = bool(job.cron) and not dry_run and is_routine(trigger, options, clock.fixed)
@@ -46,7 +46,7 @@ def execute(
         try:
             with terminable():
                 given = dict(options or {})
-                Execution(job, load(job), settings, clock, trigger, given, report, heartbeat, progress, debt).start()
+                Execution(job, load(job), settings, clock, trigger, given, report, heartbeat, progress, missed).start()
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is, it is in the report
             report.fail(error)
         report.finished_at = clock.real()
@@ -70,5 +70,8 @@ def _tell(report: Report, job: Job, heartbeat: Heartbeat, settings: Settings, cl
             if report.trigger is not Trigger.MANUAL or report.run_id is not None:
                 heartbeat.ended(report)
             alarms.hear(report, job, settings, clock)
+    except Exception as error:  # noqa: BLE001 - what is done is done, whatever this was
+        log.warning("others could not be told how the run ended: %s: %s", type(error).__name__, error)
     except KeyboardInterrupt:
+        report.was_cut_short = True
         log.warning("interrupted while others were told how the run ended")

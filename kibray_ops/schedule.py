@@ -103,7 +103,8 @@ def _hour(moment: datetime, zone: ZoneInfo) -> Slot:
 
 
 def _local_slot(wall: datetime, zone: ZoneInfo) -> Slot:
-    # A wall time that the spring change skips is read with the offset before it: the moment right after the jump.
+    # A wall time that the spring change skips is read with the offset before it: as late after the jump as it would
+    # have been after the hour that is gone.
     return Slot(f"{wall:%Y-%m-%dT%H:%M}", wall.date(), wall.replace(tzinfo=zone).astimezone(UTC))
 
 

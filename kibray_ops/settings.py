@@ -328,7 +328,7 @@ def load(env_file: Path | None = None, environ: Mapping[str, str] = os.environ) 
             shown = "" if setting.secret else f", not {text!r}"
             problems.append(f"{setting.variable} ({source}) {error}{shown}")
     raw["ENV_FILE"] = str(path) if from_file or named else ""
-    _decide_zone(values, sources, raw, problems)
+    _decide_zone(values, sources, raw, problems, environ)
     _check_limits(values, problems)
     if values["EMAIL_USE_TLS"] and values["EMAIL_USE_SSL"]:
         problems.append(f"{PREFIX}EMAIL_USE_TLS and {PREFIX}EMAIL_USE_SSL exclude each other: STARTTLS, or TLS at once")
@@ -371,11 +371,17 @@ def _read_env_file(path: Path, *, must_exist: bool, problems: list[str], warning
     return found
 
 
-def _decide_zone(values: dict[str, Any], sources: dict[str, str], raw: dict[str, str], problems: list[str]) -> None:
+def _decide_zone(
+    values: dict[str, Any],
+    sources: dict[str, str],
+    raw: dict[str, str],
+    problems: list[str],
+    environ: Mapping[str, str],
+) -> None:
     if values["TIMEZONE"] is not None or raw["TIMEZONE"]:
         return
     try:
-        name = machine_zone()
+        name = machine_zone(environ)
         values["TIMEZONE"] = _zone(name)
     except (LookupError, ValueError) as error:
         problems.append(f"{PREFIX}TIMEZONE is not set, and {error}; set it, for example to America/Denver")

@@ -4,6 +4,8 @@ import os
 import signal
 import sys
 
+from sqlalchemy import RowMapping
+
 from kibray_ops import alarms, history, registry, settings
 from kibray_ops.clock import Clock, real_now
 from kibray_ops.database import Database
@@ -14,6 +16,8 @@ from kibray_ops.report import Trigger, is_routine
 
 PATIENCE = 30
 """Seconds for writing the record; a database that hangs must not hang us too."""
+PATIENCE_TO_TELL = 120
+"""Seconds for the ping and the mail, each of which has time-outs of its own."""
 
 
 def main() -> None:
@@ -21,7 +25,7 @@ def main() -> None:
     signal.signal(signal.SIGALRM, lambda *_: os._exit(TimeLimitReached.exit_code))
     signal.alarm(PATIENCE)
     print(  # noqa: T201 - nothing else of the program is left to print it
-        "The hard time limit was reached and the run was ended.\n"
+        f"kibray-ops: The hard time limit was reached and run {sys.argv[1]} was ended.\n"
         "  KIBRAY_OPS_HARD_TIME_LIMIT sets it; `kibray-ops runs list` shows the run.",
         file=sys.stderr,
         flush=True,
@@ -34,15 +38,24 @@ def main() -> None:
         )
         connection.commit()
         run = history.run(connection, run_id)
-    job = next((job for job in registry.JOBS if run is not None and job.name == run["job"]), None)
-    if run is not None and job is not None and is_routine(run["trigger"], run["arguments"], run["as_of"]):
-        heartbeat = Heartbeat(found["PING_URL"], job)
-        heartbeat.knows(run_id)
-        heartbeat.exited(TimeLimitReached.exit_code)
-        if found["ALERT_EMAIL"] and run["trigger"] != Trigger.MANUAL:
-            reason = f"{said}\nRun {run_id}, exit code {TimeLimitReached.exit_code}."
-            alarms.sound(job, reason, found, Clock(found.zone))
-    sys.exit(TimeLimitReached.exit_code)
+    try:
+        if run is not None:
+            _tell(run, said, found)
+    finally:
+        sys.exit(TimeLimitReached.exit_code)  # whoever could not be told
+
+
+def _tell(run: RowMapping, said: str, found: settings.Settings) -> None:
+    job = registry.named(run["job"])
+    if job is None or not is_routine(run["trigger"], run["arguments"], run["as_of"]):
+        return
+    signal.alarm(PATIENCE_TO_TELL)
+    heartbeat = Heartbeat(found["PING_URL"], job)
+    heartbeat.knows(run["id"])
+    heartbeat.exited(TimeLimitReached.exit_code)
+    if run["trigger"] != Trigger.MANUAL:
+        reason = f"{said}\nRun {run['id']}, exit code {TimeLimitReached.exit_code}."
+        alarms.raise_alarm(job, reason, found, Clock(found.zone))
 
 
 if __name__ == "__main__":

@@ -223,6 +223,8 @@ class Carrier:
         login = base64.b64encode(f"{ACCOUNT}:{TOKEN}".encode()).decode()
         if question.headers.get("Authorization") != f"Basic {login}":
             return trouble(401, 20003, "Authenticate")
+        if (question.method, question.path) == ("GET", f"/2010-04-01/Accounts/{ACCOUNT}.json"):
+            return answer({"sid": ACCOUNT, "status": "active", "friendly_name": "Kibray"})
         if question.method != "POST" or question.path != f"/2010-04-01/Accounts/{ACCOUNT}/Messages.json":
             return trouble(404, 20404, "The requested resource was not found")
         if question.fields["To"] in self.stopped:

@@ -1,5 +1,8 @@
 """Mails to the operator: one when a job begins to fail or is late, one when it works again."""
 
+import os
+import signal
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Barrier, Thread
@@ -73,6 +76,8 @@ def test_what_the_mails_say(office: World, post: PostOffice) -> None:
     assert "ZeroDivisionError: the password is hunter22" in bad.text
     assert "Run 1, exit code 1, for 2025-11-24T07:00." in bad.text
     assert "`kibray-ops status`" in bad.text
+    assert "`payroll generate --week` did not do all of its work" in bad.text or "sample crash" in bad.text
+    assert "What happens next: catch-up tries it from Mon 07:15 on." in bad.text
     assert bad.html.startswith("<pre>")
     assert "It had failed since 2025-11-24 07:00 MST." in good.text
     assert bad.content["Message-ID"] != good.content["Message-ID"]
@@ -194,6 +199,54 @@ def test_a_recovery_that_was_not_taken_is_told_by_the_next_success(office: World
     assert subjects(post) == [BAD, GOOD]
 
 
+def test_a_recovery_that_was_not_taken_is_told_by_the_next_catch_up(office: World, post: PostOffice) -> None:
+    go(office, "crash")
+    post.recipient_faults[OPERATOR] = ["450 4.2.0 greylisted", "450 4.2.0 greylisted"]
+    go(office, "idle", "08:00")
+    for at in ("08:07", "08:22", "08:37"):
+        catch_up(office, f"{MONDAY}T{at}")
+    assert subjects(post) == [BAD, GOOD]
+    assert go(office, "crash", day="2025-12-01").exit_code == 1
+    assert subjects(post) == [BAD, GOOD, BAD]
+
+
+def test_what_fails_again_before_its_recovery_was_told_is_no_news(office: World, post: PostOffice) -> None:
+    """The last that the operator heard still holds; and the recovery after it is told."""
+    go(office, "crash")
+    post.recipient_faults[OPERATOR] = ["450 4.2.0 greylisted"]
+    go(office, "idle", "08:00")
+    go(office, "crash", day="2025-12-01")
+    assert subjects(post) == [BAD]
+    go(office, "idle", "08:00", day="2025-12-01")
+    assert subjects(post) == [BAD, GOOD]
+    assert office.rows("kibray_ops_alarm") == []
+
+
+@pytest.mark.parametrize(("moment", "later"), [("greeting", [BAD]), ("message", [])])
+def test_an_interrupted_mail_is_sent_later_unless_it_may_have_arrived(
+    office: World, post: PostOffice, moment: str, later: list[str]
+) -> None:
+    """SIGTERM while the mail server keeps us waiting: the run's own end stands."""
+
+    def hold(_: object) -> None:
+        if not held:
+            held.append(1)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+
+    held: list[int] = []
+    if moment == "greeting":
+        post.on_greeting = hold
+    else:
+        post.on_data = hold
+    report = go(office, "crash")
+    assert (report.exit_code, report.was_cut_short) == (1, True)
+    taken = len(post.taken)
+    assert taken == (moment == "message")
+    catch_up(office, f"{MONDAY}T07:10", "crash")
+    assert subjects(post)[taken:] == later
+
+
 def test_a_failure_that_nobody_could_be_told_of_needs_no_recovery(office: World, post: PostOffice) -> None:
     post.recipient_faults[OPERATOR] = ["450 4.2.0 greylisted"]
     go(office, "crash")
@@ -221,12 +274,23 @@ def test_a_run_does_not_suffer_from_a_mail_server(newest: World, caplog: pytest.
     assert [row["since"] for row in newest.rows("kibray_ops_alarm")]
 
 
+def test_a_database_that_is_gone_spoils_nothing(office: World, post: PostOffice) -> None:
+    """It was so when the run began, and its own verdict stands."""
+    office.environment["KIBRAY_OPS_DATABASE_URL"] = "postgresql://kibray@127.0.0.1:9/kibray"
+    assert go(office, "idle").exit_code == 75
+    office.environment["KIBRAY_OPS_DATABASE_URL"] = f"sqlite:///{office.directory}/gone.sqlite3"
+    told = office.run("--cron", "inventory", "check-shortages")
+    assert told.returncode in (0, 78)  # 0: at this time of day there is no slot
+    report = go(office, "idle")
+    assert (report.exit_code, type(report.error).__name__) == (78, "DatabaseMissing")
+
+
 def test_two_hosts_that_fail_at_once_tell_once(office: World, post: PostOffice) -> None:
     clock, together = office.at(f"{MONDAY}T07:00"), Barrier(2)
 
     def sound() -> None:
         together.wait()
-        alarms.sound(PAYROLL, "It failed.", office.settings, clock)
+        alarms.raise_alarm(PAYROLL, "It failed.", office.settings, clock)
 
     threads = [Thread(target=sound) for _ in range(2)]
     for thread in threads:

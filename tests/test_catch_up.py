@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +20,7 @@ from kibray_ops.errors import KibrayOpsError
 from kibray_ops.registry import JOBS, Job, Kind
 from kibray_ops.report import Report, Trigger
 from kibray_ops.runner import execute
-from kibray_ops.standing import Debt, Standing
+from kibray_ops.standing import MissedSlot, Standing
 from tests.world import Simulated, World, done
 
 BY_NAME = {job.name: job for job in JOBS}
@@ -50,8 +52,8 @@ def standing(world: World, at: str, job: str = PAYROLL.name) -> Standing:
     return found
 
 
-def debt(world: World, at: str, job: str = PAYROLL.name) -> Debt:
-    found = standing(world, at, job).debt
+def missed(world: World, at: str, job: str = PAYROLL.name) -> MissedSlot:
+    found = standing(world, at, job).missed
     assert found is not None
     return found
 
@@ -59,6 +61,13 @@ def debt(world: World, at: str, job: str = PAYROLL.name) -> Debt:
 def owed(world: World, at: str) -> set[str]:
     clock = world.at(at)
     return {job.name for job, _ in due(read(world.settings, clock), clock)}
+
+
+def paused(world: World, since: str, until: str | None) -> None:
+    with Database(world.settings).connect() as connection:
+        end = None if until is None else world.at(until).now()
+        pauses.pause(connection, PAYROLL, now=world.at(since).now(), until=end)
+        connection.commit()
 
 
 def live_from(world: World, at: str) -> None:
@@ -137,13 +146,13 @@ def test_what_is_partly_done_is_not_tried_again(newest: World) -> None:
 
 
 def test_sending_is_never_made_up_for(newest: World) -> None:
-    assert standing(newest, f"{MONDAY}T07:55", "send-pending-notifications").debt is None
+    assert standing(newest, f"{MONDAY}T07:55", "send-pending-notifications").missed is None
 
 
 def test_nothing_before_the_baseline(newest: World) -> None:
     live_from(newest, f"{MONDAY}T07:01")
     assert owed(newest, f"{MONDAY}T07:30") == set()
-    assert standing(newest, "2025-11-25T00:30").missed is None
+    assert standing(newest, "2025-11-25T00:30").overdue is None
     live_from(newest, f"{MONDAY}T07:00")
     assert owed(newest, f"{MONDAY}T07:30") == {PAYROLL.name}
 
@@ -173,7 +182,7 @@ def test_a_payroll_that_fails_for_ever_is_tried_four_times_not_500(sqlite_world:
     late = standing(sqlite_world, "2025-11-26T12:00")
     assert late.is_late
     assert "tried 4 times" in late.why_late(sqlite_world.at("2025-11-26T12:00"))
-    assert late.way_on(sqlite_world.at("2025-11-26T12:00")) == (
+    assert late.hint(sqlite_world.at("2025-11-26T12:00")) == (
         "it was tried 4 times and is not tried again; `kibray-ops payroll generate --week` runs it by hand"
     )
 
@@ -192,7 +201,7 @@ def test_waits_are_kept_though_cron_is_a_second_early(newest: World) -> None:
     live_from(newest, f"{MONDAY}T06:59")
     for at in ("07:00:02", "07:22:03"):
         assert go(newest, playing(PAYROLL, "crash"), f"{MONDAY}T{at}").exit_code == 1
-    assert debt(newest, f"{MONDAY}T07:30").at == newest.at(f"{MONDAY}T08:22").now()
+    assert missed(newest, f"{MONDAY}T07:30").at == newest.at(f"{MONDAY}T08:22").now()
 
 
 @pytest.mark.parametrize("code", [2, 78])
@@ -203,8 +212,8 @@ def test_what_needs_a_person_is_not_tried_again(newest: World, code: int) -> Non
         trigger=Trigger.CRON, options={"code": code},
     )  # fmt: skip
     assert newest.runs()[-1]["exit_code"] == code
-    assert debt(newest, "2025-11-25T07:00").at is None
-    assert "something has to be changed first" in standing(newest, "2025-11-25T07:00").way_on(
+    assert missed(newest, "2025-11-25T07:00").at is None
+    assert "something has to be changed first" in standing(newest, "2025-11-25T07:00").hint(
         newest.at("2025-11-25T07:00")
     )
 
@@ -230,8 +239,8 @@ def test_a_failure_before_the_claim_is_a_try_too(newest: World) -> None:
     assert (run["status"], run["exit_code"], run["slot"]) == ("failed", 78, f"{MONDAY}T07:00")
     late = standing(newest, f"{MONDAY}T09:00")
     assert "core_timeentry" in late.why_late(newest.at(f"{MONDAY}T09:00"))
-    assert late.debt is not None
-    assert late.debt.at is None
+    assert late.missed is not None
+    assert late.missed.at is None
     newest.sql("ALTER TABLE core_other RENAME TO core_timeentry")
     done(go(newest, PAYROLL, f"{MONDAY}T09:30", Trigger.MANUAL))
     assert not standing(newest, f"{MONDAY}T09:31").is_late
@@ -243,7 +252,7 @@ def test_the_last_try_is_within_the_deadline(newest: World) -> None:
     live_from(newest, f"{MONDAY}T17:00")
     for at in ("17:15", "17:37", "18:37"):
         go(newest, playing(plans, "crash"), f"{MONDAY}T{at}")
-    found = debt(newest, f"{MONDAY}T18:40", plans.name)
+    found = missed(newest, f"{MONDAY}T18:40", plans.name)
     assert (found.at, found.why_not) == (None, "its deadline of 4 h ends before the next try")
 
 
@@ -303,12 +312,12 @@ def test_two_catch_ups_at_once_do_each_slot_once(newest: World) -> None:
 
 
 def test_a_second_host_does_not_try_again_what_has_just_failed(newest: World) -> None:
-    """Both have read the same debt; when the second gets its turn, the first has used up the try."""
+    """Both have read the same missed; when the second gets its turn, the first has used up the try."""
     live_from(newest, f"{MONDAY}T06:59")
     clock, job = newest.at(f"{MONDAY}T07:22"), playing(PAYROLL, "crash")
     ((_, known),) = due(read(newest.settings, clock, [PAYROLL]), clock)
     for code, status in ((1, "failed"), (0, "skipped")):
-        report = execute(job, settings=newest.settings, clock=clock, trigger=Trigger.CATCH_UP, debt=known)
+        report = execute(job, settings=newest.settings, clock=clock, trigger=Trigger.CATCH_UP, missed=known)
         assert (report.exit_code, report.status) == (code, status)
     assert len(newest.runs()) == 1
 
@@ -356,6 +365,130 @@ def test_by_hand_a_paused_job_runs(newest: World) -> None:
     assert go(newest, playing(PAYROLL, "idle"), f"{MONDAY}T07:00", Trigger.MANUAL).status == "succeeded"
 
 
+def test_a_pause_does_not_hide_what_had_failed_before(newest: World) -> None:
+    """The payroll is still owed; while the job is paused nobody tries it."""
+    live_from(newest, f"{MONDAY}T06:59")
+    go(newest, playing(PAYROLL, "crash"), f"{MONDAY}T07:00")
+    paused(newest, f"{MONDAY}T08:00", f"{MONDAY}T09:00")
+    assert owed(newest, f"{MONDAY}T08:30") & {PAYROLL.name} == set()
+    assert not standing(newest, f"{MONDAY}T08:30").is_late
+    assert owed(newest, f"{MONDAY}T09:00") & {PAYROLL.name} == {PAYROLL.name}
+    assert standing(newest, f"{MONDAY}T09:00").is_late
+
+
+def test_a_second_pause_leaves_the_first_what_it_was(newest: World) -> None:
+    live_from(newest, f"{MONDAY}T00:00")
+    paused(newest, f"{MONDAY}T06:00", f"{MONDAY}T10:00")
+    paused(newest, "2025-11-26T06:00", "2025-11-26T07:00")
+    assert PAYROLL.name not in owed(newest, "2025-11-27T12:00")
+    paused(newest, "2025-11-28T06:00", None)
+    paused(newest, "2025-11-28T06:30", "2025-12-01T07:00")  # a new end of the same pause
+    assert len(newest.sql("SELECT * FROM kibray_ops_pause")) == 3
+    now = standing(newest, "2025-11-28T07:00")
+    assert (now.pause is not None, now.next.key) == (True, "2025-12-01T07:00")
+    assert go(newest, playing(PAYROLL, "idle"), "2025-12-01T07:00").status == "succeeded"
+
+
+# ---- what counts
+
+
+def test_by_hand_a_week_ago_is_not_this_week(newest: World) -> None:
+    live_from(newest, "2025-11-10T00:00")
+    go(newest, playing(PAYROLL, "idle"), "2025-11-18T08:00", Trigger.MANUAL)
+    assert PAYROLL.name in owed(newest, f"{MONDAY}T08:00")
+    go(newest, playing(PAYROLL, "idle"), "2025-11-25T08:00", Trigger.MANUAL)
+    assert not standing(newest, "2025-11-25T09:00").is_late  # it paid the same week, a day late
+
+
+def test_what_was_discarded_by_hand_is_not_brought_back(newest: World) -> None:
+    """Monday's slot was missed; on Tuesday somebody paid by hand, and took it back."""
+    newest.user()
+    newest.entry(newest.employee(), "2025-11-20", "8.00")
+    live_from(newest, f"{MONDAY}T06:59")
+    done(go(newest, PAYROLL, "2025-11-25T10:00", Trigger.MANUAL))
+    done(newest.execute("discard-weekly-payroll", at="2025-11-25T10:03"))
+    assert PAYROLL.name not in owed(newest, "2025-11-25T10:07")
+    assert newest.rows("core_payrollrecord") == []
+
+
+def test_by_hand_for_another_week_leaves_it_late(newest: World) -> None:
+    live_from(newest, f"{MONDAY}T00:00")
+    job, clock = playing(PAYROLL, "write"), newest.at(f"{MONDAY}T07:30")
+    execute(job, settings=newest.settings, clock=clock, options={"name": "2025-W40"})
+    assert standing(newest, f"{MONDAY}T08:00").is_late
+
+
+def test_what_runs_is_not_late_until_nobody_believes_it(newest: World) -> None:
+    """Due at 07:00, begun then; soft limit and grace end at 07:55, hard limit and grace at 08:00."""
+    live_from(newest, f"{MONDAY}T00:00")
+    assert not standing(newest, f"{MONDAY}T07:54").is_late
+    assert standing(newest, f"{MONDAY}T07:55").is_late
+    go(newest, playing(PAYROLL, "idle"), f"{MONDAY}T07:00")
+    newest.sql("UPDATE kibray_ops_run SET status = 'running', finished_at = NULL, exit_code = NULL")
+    assert not standing(newest, f"{MONDAY}T07:59").is_late
+    assert standing(newest, f"{MONDAY}T08:00").is_late
+
+
+def test_a_run_for_a_day_that_is_past_does_not_make_the_hour_good(newest: World) -> None:
+    send = BY_NAME["send-pending-notifications"]
+    live_from(newest, f"{MONDAY}T08:00")
+    job = playing(send, "idle")
+    execute(job, settings=newest.settings, clock=newest.at(f"{MONDAY}T10:00").at(newest.at("2025-11-23T10:00").now()))
+    assert standing(newest, f"{MONDAY}T10:56", send.name).is_late
+    go(newest, job, f"{MONDAY}T10:57", Trigger.MANUAL)
+    assert not standing(newest, f"{MONDAY}T10:58", send.name).is_late
+    assert go(newest, job, f"{MONDAY}T11:00").status == "succeeded"  # an hour is done by its own run only
+    assert [run["slot"] for run in newest.runs()] == [None, None, f"{MONDAY}T18:00Z"]
+
+
+def test_an_old_failure_is_no_reason_for_a_new_miss(newest: World) -> None:
+    live_from(newest, "2025-11-17T06:00")
+    go(newest, playing(PAYROLL, "crash"), "2025-11-17T07:00")
+    late = standing(newest, f"{MONDAY}T09:00")
+    assert late.why_late(newest.at(f"{MONDAY}T09:00")) == "due 2025-11-24 07:00, and no run was started"
+
+
+def test_a_slot_at_the_moment_of_the_baseline_is_owed(newest: World) -> None:
+    live_from(newest, f"{MONDAY}T07:00")
+    assert go(newest, playing(PAYROLL, "idle"), f"{MONDAY}T07:00").status == "succeeded"
+    live_from(newest, "2025-12-01T07:00")
+    assert standing(newest, "2025-11-25T07:00").next.key == "2025-12-01T07:00"
+
+
+def test_the_last_moment_for_a_try_is_the_deadline(newest: World) -> None:
+    plans = BY_NAME["alert-incomplete-daily-plans"]
+    live_from(newest, f"{MONDAY}T17:00")
+    for at in ("17:15", "19:15", "20:15"):  # the third wait would be over at 00:15
+        go(newest, playing(plans, "crash"), f"{MONDAY}T{at}")
+    assert missed(newest, f"{MONDAY}T20:20", plans.name).at is None
+    newest.sql("DELETE FROM kibray_ops_run WHERE id = 3")
+    newest.sql("UPDATE kibray_ops_run SET started_at = ? WHERE id = 2", newest.at(f"{MONDAY}T20:15").now())
+    assert missed(newest, f"{MONDAY}T20:20", plans.name).at == newest.at(f"{MONDAY}T21:15").now()
+
+
+def test_what_took_too_long_is_not_followed_by_what_is_too_late(newest: World) -> None:
+    """It was owed when catch-up looked; by the time it gets its turn, its deadline is over."""
+    plans = playing(BY_NAME["alert-incomplete-daily-plans"], "idle")
+    live_from(newest, f"{MONDAY}T17:00")
+    found = missed(newest, f"{MONDAY}T21:15", plans.name)
+    report = execute(
+        plans, settings=newest.settings, clock=newest.at(f"{MONDAY}T21:16"), trigger=Trigger.CATCH_UP, missed=found
+    )
+    assert (report.status, newest.runs()) == ("skipped", [])
+
+
+def test_the_exit_code_is_kept(newest: World) -> None:
+    for verb, code in (("partly", 3), ("idle", 0), ("crash", 1)):
+        go(newest, playing(PAYROLL, verb), f"{MONDAY}T07:00", Trigger.MANUAL)
+        assert newest.runs()[-1]["exit_code"] == code
+
+
+def test_by_hand_a_failure_before_the_run_leaves_no_record(newest: World) -> None:
+    newest.sql("ALTER TABLE core_timeentry RENAME TO core_other")
+    assert go(newest, PAYROLL, f"{MONDAY}T07:00", Trigger.MANUAL).exit_code == 78
+    assert newest.runs() == []
+
+
 # ---- the command
 
 
@@ -382,11 +515,37 @@ def test_a_dry_run_shows_what_is_owed_and_writes_nothing(newest: World) -> None:
     assert newest.run("--cron", "catch-up", "--dry-run").returncode == 2
 
 
+@pytest.mark.parametrize("reader", ["head -1", "cat > /dev/full"])
+def test_a_reader_that_leaves_stops_no_job(sqlite_world: World, reader: str) -> None:
+    if "full" in reader:
+        line = f"{sys.executable} -m kibray_ops catch-up > /dev/full"
+    else:
+        line = f"{sys.executable} -m kibray_ops catch-up | {reader}"
+    subprocess.run(
+        line, shell=True, env=sqlite_world.environ, cwd=sqlite_world.directory, capture_output=True, check=False
+    )
+    told = sqlite_world.run("catch-up", "--json")
+    assert json.loads(told.stdout)["runs"] == []
+
+
+def test_under_cron_what_will_be_tried_again_is_not_told(pg_world: World) -> None:
+    with pg_world.connect() as other:
+        other.execute("BEGIN")
+        other.execute("LOCK TABLE kibray_ops_run IN EXCLUSIVE MODE")
+        pg_world.environment["KIBRAY_OPS_LOCK_TIMEOUT"] = "1"
+        told = pg_world.run("--cron", "catch-up")
+    assert (told.returncode, told.stdout, told.stderr) == (75, "", "")
+
+
 def test_under_cron_a_failure_is_told_in_full_and_what_keeps_it_from_starting_is_not(newest: World) -> None:
     newest.sql("ALTER TABLE core_invoice RENAME TO core_other")
     told = newest.run("--cron", "catch-up")
     assert told.returncode in (3, 78)
     assert "core_invoice" in told.stderr
+    newest.environment["KIBRAY_OPS_PAYROLL_STATUSS"] = "draft"
+    told = newest.run("--cron", "catch-up")
+    assert (told.returncode, told.stdout, told.stderr) == (78, "", "")
+    del newest.environment["KIBRAY_OPS_PAYROLL_STATUSS"]
     newest.sql("ALTER TABLE core_other RENAME TO core_invoice")
     newest.sql("UPDATE kibray_ops_alembic_version SET version_num = '0001'")
     told = newest.run("--cron", "catch-up")

@@ -409,7 +409,14 @@ def imported(words: str, *modules: str, environment: dict[str, str] | None = Non
     return set(done.stdout.rpartition("IMPORTED")[2].split())
 
 
-@pytest.mark.parametrize("words", ["--help", "--version", "payroll --help", "runs --help", "", "payroll"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--help", "--version", "payroll --help", "runs --help", "", "payroll",
+        "crontab generate --program /opt/kibray-ops", "crontab generate --system --user root --program /opt/kibray-ops",
+        "jobs list",
+    ],
+)  # fmt: skip
 def test_help_imports_nothing_heavy(words: str) -> None:
     assert imported(words, "sqlalchemy", "sqlmodel", "pydantic", "httpx", "psycopg", "croniter", "alembic") == set()
 

@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 
 from kibray_ops.database import Database
+from kibray_ops.doctor import examine
 from kibray_ops.pauses import pause
 from kibray_ops.registry import JOBS, Job, Kind
 from kibray_ops.report import Report, Trigger
@@ -116,6 +117,25 @@ def test_what_cannot_even_be_recorded_is_told_when_cron_started_it(newest: World
     newest.environment["KIBRAY_OPS_DATABASE_URL"] = "postgresql://kibray@127.0.0.1:9/kibray"
     assert go(newest).exit_code == 75
     assert checks.paths == ["/78", "/log"]
+
+
+def test_a_wrong_setting_is_told_too(sqlite_world: World, checks: Checks) -> None:
+    watched(sqlite_world, checks).environment["KIBRAY_OPS_TOUCHUP_TRESHOLD"] = "3"
+    assert sqlite_world.run("--cron", "touchups", "alert").returncode == 78
+    assert sqlite_world.run("touchups", "alert").returncode == 78
+    assert checks.of("alert-high-priority-touchups") == ["/78"]
+
+
+def test_doctor_asks_each_check_online(sqlite_world: World, checks: Checks) -> None:
+    checks.faults = [Reply(b"", 404)]
+    found = [one for one in examine(watched(sqlite_world, checks).settings, online=True) if one.subject == "pings"]
+    assert [one.message for one in found] == ["update-invoice-statuses: the server answered 404"]
+    assert [question.path.rpartition("/")[2] for question in checks.heard] == ["log"] * 10
+    (fine,) = [one for one in examine(sqlite_world.settings, online=True) if one.subject == "pings"]
+    assert (fine.level, fine.message) == ("ok", "all 10 checks take them")
+    checks.heard.clear()
+    list(examine(sqlite_world.settings, online=False))
+    assert checks.heard == []
 
 
 def test_two_runs_are_told_apart(newest: World, checks: Checks) -> None:

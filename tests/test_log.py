@@ -1,10 +1,11 @@
 """The log: text or JSON lines, each with its run; and nothing under cron that is no failure."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 
+from tests.sky import Reply, Sky
 from tests.world import World
 
 
@@ -53,6 +54,19 @@ def test_under_cron_success_is_silent_and_failure_tells_all(newest: World) -> No
     assert about == [("begun", run["slot"]), ("ended: failed, exit code 78", run["slot"])]
     assert first.startswith("kibray-ops: E-mail is not set up")
     assert second.startswith("  ")
+
+
+def test_what_was_held_back_is_told_when_the_hard_limit_ends_the_run(newest: World, sky: Sky) -> None:
+    newest.project("Elm St", address="1110 Washington Ave, Golden, CO 80401")
+    sky.geocoder_faults = [Reply(b"{}", delay=20)]
+    newest.environment |= {f"KIBRAY_OPS_{which}_TIME_LIMIT": "1" for which in ("SOFT", "HARD")}
+    away = (9 - datetime.now(UTC).hour + 12) % 24 - 12  # noqa: TID251 - a zone in which it is 9 o'clock now
+    newest.environment |= {"KIBRAY_OPS_TIMEZONE": f"Etc/GMT{-away:+d}", "KIBRAY_OPS_LOG_LEVEL": "info"}
+    told = newest.run("--cron", "weather", "fetch-snapshots")
+    assert told.returncode == 124
+    first, second, *_ = told.stderr.splitlines()
+    assert first.startswith("INFO fetch-weather-snapshots, run 1, for ")
+    assert second == "kibray-ops: The hard time limit was reached and run 1 was ended."
 
 
 def test_a_catch_up_is_silent_too(sqlite_world: World) -> None:

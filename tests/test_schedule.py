@@ -1,6 +1,7 @@
 """Slots on ordinary days and on the days when the clock changes, and the values of --as-of."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from kibray_ops.clock import Clock
 from kibray_ops.errors import UsageError
 from kibray_ops.registry import JOBS, Job
-from kibray_ops.schedule import latest_slot, parse_as_of
+from kibray_ops.schedule import latest_slot, parse_as_of, planned, slot_after, slot_before, spelled
 
 DENVER = ZoneInfo("America/Denver")
 BY_NAME = {job.name: job for job in JOBS}
@@ -96,3 +97,38 @@ def test_as_of(text: str, job: str, moment: str) -> None:
 def test_no_as_of(text: str) -> None:
     with pytest.raises(UsageError):
         parse_as_of(text, PAYROLL, DENVER)
+
+
+def test_the_next_hour_and_its_local_date() -> None:
+    send = BY_NAME["send-pending-notifications"]
+    at = datetime(2025, 11, 24, 10, tzinfo=DENVER)
+    assert slot_after(send, at, DENVER).moment == at + timedelta(hours=1)
+    assert slot_after(send, at - timedelta(microseconds=1), DENVER).moment == at
+    evening = slot_before(send, datetime(2025, 11, 24, 20, 30, tzinfo=DENVER), DENVER)
+    assert (evening.key, evening.business_date.isoformat()) == ("2025-11-25T03:00Z", "2025-11-24")
+
+
+def test_the_next_slot_is_after_the_moment() -> None:
+    monday = datetime(2025, 11, 24, 7, tzinfo=DENVER)
+    assert slot_after(PAYROLL, monday, DENVER).key == "2025-12-01T07:00"
+    assert slot_after(PAYROLL, monday - timedelta(microseconds=1), DENVER).key == "2025-11-24T07:00"
+
+
+def test_what_is_planned_comes_in_the_order_of_time_and_of_the_registry() -> None:
+    coming = islice(planned(JOBS, datetime(2025, 11, 24, 4, 30, tzinfo=DENVER), DENVER), 5)
+    assert [(slot.key[-6:], job.command[-1]) for slot, job in coming] == [
+        ("T05:00", "fetch-snapshots"), ("T05:00", "update-weather"), ("12:00Z", "send"),
+        ("T06:00", "check-overdue"), ("13:00Z", "send"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("span", "words"),
+    [
+        (timedelta(seconds=59), "59 s"), (timedelta(minutes=1), "1 min"), (timedelta(minutes=65), "1 h 5 min"),
+        (timedelta(hours=20), "20 h"), (timedelta(days=1, minutes=5), "1 day"), (timedelta(days=6), "6 days"),
+        (timedelta(days=3, hours=9, minutes=4), "3 days 9 h"),
+    ],
+)  # fmt: skip
+def test_lengths_of_time(span: timedelta, words: str) -> None:
+    assert spelled(span) == words

@@ -1,5 +1,6 @@
 """Settings: where they come from, all problems at once, no secret anywhere."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -124,8 +125,10 @@ def test_a_utc_host_with_postgresql_must_say_its_zone(tmp_path: Path, monkeypatc
     assert "UTC" in settings.load(environ={**environ, "DATABASE_URL": PG}).problems[0]
     assert settings.load(environ={**environ, "DATABASE_URL": "sqlite:///x"}).problems == ()
     assert settings.load(environ={**environ, "DATABASE_URL": PG, "KIBRAY_OPS_TIMEZONE": "UTC"}).problems == ()
-    monkeypatch.setenv("TZ", "America/Phoenix")
-    assert settings.load(environ={**environ, "DATABASE_URL": PG}).checked().zone.key == "America/Phoenix"
+    # That of the environment which is asked about, not of this process.
+    elsewhere = {**environ, "TZ": "America/Phoenix", "DATABASE_URL": PG}
+    assert settings.load(environ=elsewhere).checked().zone.key == "America/Phoenix"
+    assert os.environ["TZ"] == "UTC"
 
 
 def test_limits_of_one_job(tmp_path: Path) -> None:

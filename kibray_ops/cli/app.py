@@ -4,10 +4,9 @@ import gc
 import io
 import os
 import sys
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-from typer.core import TyperGroup
 from typer.main import get_command
 
 from kibray_ops import __version__, errors, settings
@@ -27,6 +26,7 @@ from kibray_ops.cli import (
     tasks,
 )
 from kibray_ops.cli.jobs import JobGroup
+from kibray_ops.cli.plain import PlainGroup
 
 GROUPS = {
     "payroll": "Weekly payroll.",
@@ -43,29 +43,9 @@ SUBGROUPS = {
 }
 
 
-class _AsTyped:
-    """Take a word as it was typed."""
-
-    def coerce(self, value: Any, **_: Any) -> Any:
-        return value
-
-
-class _Root(TyperGroup):
-    """The words before the command: flags and one text.
-
-    Typer would import pydantic to check them, which costs more than all the rest of a `--help`.
-    """
-
-    def get_params(self, ctx: Any) -> Any:
-        options = super().get_params(ctx)
-        for option in options:
-            option._runtime_param = _AsTyped()  # type: ignore[attr-defined]
-        return options
-
-
 app = typer.Typer(
     name="kibray-ops",
-    cls=_Root,
+    cls=PlainGroup,
     help="Run a painting contractor's back office from cron.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["--help", "-h"]},

@@ -1,5 +1,6 @@
 """kibray-ops catch-up: make up for what was missed."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,7 @@ from kibray_ops.clock import Clock
 from kibray_ops.errors import ConfigurationError, TryAgainLater, UsageError
 
 if TYPE_CHECKING:
+    from kibray_ops.registry import Job
     from kibray_ops.report import Report
 
 
@@ -27,25 +29,26 @@ def catch_up(
     from kibray_ops import catchup
     from kibray_ops.cli.progress import watched
 
-    found = settings.load().checked()
-    clock, cron = Clock(found.zone), context.obj.cron
+    found, cron = settings.load(), context.obj.cron
     if dry_run:
         if cron:
             raise UsageError("--cron and --dry-run exclude each other.", hint="cron is for real runs.")
-        return _show_debts(found, clock, as_json=as_json)
+        return _show_missed(found.checked(), as_json=as_json)
     log.configure(found, verbose=verbose, held=cron)
     output = render.Output(as_json=as_json, verbose=verbose, cron=cron)
     reports: list[Report] = []
     try:
+        clock = Clock(found.checked().zone)
         with watched(quiet=as_json or cron) as progress:
             for job, report in catchup.catch_up(found, clock, progress):
                 reports.append(report)
                 if not as_json and not (cron and report.exit_code == TryAgainLater.exit_code):
-                    render.report(job, report, found, output, to_stdout=False)
+                    _show(job, report, found, output)
     except (TryAgainLater, ConfigurationError) as error:
         # Whatever keeps catch-up from starting keeps the jobs from starting, and they say so at their own times.
         if cron and not reports:
             return error.exit_code
+        log.release()
         raise
     if as_json:
         rows = [render.envelope(report, found) for report in reports]
@@ -57,6 +60,15 @@ def catch_up(
     return _code(reports)
 
 
+def _show(job: "Job", report: "Report", found: settings.Settings, output: render.Output) -> None:
+    """Show a report; a reader that has gone, or a full disk, keeps no other job from being run."""
+    try:
+        render.report(job, report, found, output, to_stdout=False)
+        sys.stdout.flush()
+    except OSError:
+        render.abandon_stdout()
+
+
 def _code(reports: "list[Report]") -> int:
     """Return the one code of what did not work; 1 where several did not, each in its own way."""
     codes = {report.exit_code for report in reports} - {errors.DONE}
@@ -65,29 +77,36 @@ def _code(reports: "list[Report]") -> int:
     return codes.pop() if len(codes) == 1 else (errors.FAILED if codes else errors.DONE)
 
 
-def _show_debts(found: settings.Settings, clock: Clock, *, as_json: bool) -> int:
+def _show_missed(found: settings.Settings, *, as_json: bool) -> int:
     from kibray_ops import catchup
 
-    debts = [(one.job, one.debt) for one in catchup.read(found, clock) if one.debt is not None]
+    clock = Clock(found.zone)
+    missed_slots = [(one.job, one.missed) for one in catchup.read(found, clock) if one.missed is not None]
     if as_json:
         rows = [
-            {"job": job.name, "slot": debt.slot.key, "tries": len(debt.tries), "at": debt.at, "why_not": debt.why_not}
-            for job, debt in debts
+            {
+                "job": job.name,
+                "slot": missed.slot.key,
+                "tries": len(missed.tries),
+                "at": missed.at,
+                "why_not": missed.why_not,
+            }
+            for job, missed in missed_slots
         ]
         render.print_json({"schema": 1, "dry_run": True, "slots": rows})
         return errors.DONE
     out = render.console()
-    if not debts:
+    if not missed_slots:
         out.print("Nothing to catch up.")
         return errors.DONE
     table = render.table("Job", "Slot", "Tries", "What happens", right=("Tries",))
-    for job, debt in debts:
-        if debt.at is None:
-            what = f"{debt.why_not}"
-        elif debt.at <= clock.now():
+    for job, missed in missed_slots:
+        if missed.at is None:
+            what = missed.why_not
+        elif missed.at <= clock.now():
             what = "would run now"
         else:
-            what = f"from {clock.local(debt.at):%a %H:%M} on"
-        table.add_row(job.name, debt.slot.key.replace("T", " "), str(len(debt.tries)), what)
+            what = f"from {clock.local(missed.at):%a %H:%M} on"
+        table.add_row(job.name, missed.slot.key.replace("T", " "), str(len(missed.tries)), what)
     out.print(table)
     return errors.DONE

@@ -6,16 +6,17 @@ from typing import Annotated
 
 import typer
 
-from kibray_ops import crontab, errors, host, settings
+from kibray_ops import crontab, deployment, errors, host, settings
 from kibray_ops.cli import render
+from kibray_ops.cli.plain import PlainCommand, PlainGroup
 from kibray_ops.clock import Clock, real_now
 from kibray_ops.doctor import cron
 from kibray_ops.errors import ConfigurationError, UsageError
 
-app = typer.Typer(help="The lines with which cron starts the jobs.", no_args_is_help=True)
+app = typer.Typer(cls=PlainGroup, help="The lines with which cron starts the jobs.", no_args_is_help=True)
 System = Annotated[bool, typer.Option("--system", help="A file for /etc/cron.d, instead of your own crontab.")]
 File = Annotated[
-    Path | None,
+    str | None,
     typer.Option("--file", metavar="FILE", help=f"The file for --system; default: {host.SYSTEM_CRONTAB}."),
 ]
 User = Annotated[
@@ -30,33 +31,31 @@ AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 def _generated(found: settings.Settings, place: host.Place, user: str | None, program: str | None) -> str:
     today = Clock(found.zone).today()
     who = (user or host.user_name()) if place.is_system else ""
-    return cron.generated(found, today, path=program or "", user=who)
+    return deployment.generated(found, today, path=program or "", user=who)
 
 
-def _place(system: bool, file: Path | None, user: str | None = None) -> host.Place:
+def _place(system: bool, file: str | None, user: str | None = None) -> host.Place:
     if not system and (file is not None or user is not None):
         raise UsageError("--file and --user are for --system.", hint="Your own crontab has neither.")
-    return host.SystemFile(file or host.SYSTEM_CRONTAB) if system else host.UserCrontab()
+    return host.SystemFile(Path(file) if file else host.SYSTEM_CRONTAB) if system else host.UserCrontab()
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def generate(system: System = False, file: File = None, user: User = None, program: ProgramPath = None) -> None:
     """Print the lines for this machine, one or more for every job, and write nothing."""
     sys.stdout.write(_generated(settings.load().checked(), _place(system, file, user), user, program))
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def install(system: System = False, file: File = None, user: User = None, program: ProgramPath = None) -> None:
     """Put the lines into your crontab; nothing but the block of kibray-ops is changed, after a backup."""
     found, place = settings.load().checked(), _place(system, file, user)
     new = _generated(found, place, user, program)
-    if unseen := cron.unseen_by_cron(found):
-        raise ConfigurationError(
-            f"The jobs would not have {', '.join(unseen)}: cron knows nothing of this shell.",
-            hint=f"Put them into {settings.default_env_file(host.cron_environment())}, mode 600, then install.",
-        )
     before = place.read()
-    after = new if place.is_system else crontab.replaced(before, new)
+    after = crontab.replaced(before, new)
+    who = (user or "") if place.is_system else ""
+    deployment.require_settings(found, who, "" if place.is_system else after.partition(new)[0])
+    deployment.require_program(crontab.entries(new, system=place.is_system)[0].words[0])
     out = render.console()
     if after == before:
         out.print(f"Nothing to do: the lines in {place} are as they should be.", soft_wrap=True)
@@ -66,7 +65,7 @@ def install(system: System = False, file: File = None, user: User = None, progra
     out.print(f"{count} lines are in {place}. `kibray-ops doctor` looks at all the rest.", soft_wrap=True)
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def diff(system: System = False, file: File = None, user: User = None, program: ProgramPath = None) -> int:
     """Show what `install` would change; exit 1 when it would change something."""
     found, place = settings.load().checked(), _place(system, file, user)
@@ -75,7 +74,7 @@ def diff(system: System = False, file: File = None, user: User = None, program: 
     return errors.FAILED if changed else errors.DONE
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def check(system: System = False, file: File = None, as_json: AsJSON = False) -> int:
     """Check that cron is alive and our lines are there, current, and start what exists; exit 1 when not."""
     from kibray_ops.cli.doctor import show
@@ -83,7 +82,7 @@ def check(system: System = False, file: File = None, as_json: AsJSON = False) ->
     return show(list(cron.findings(settings.load().checked(), _place(system, file))), as_json=as_json)
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def remove(system: System = False, file: File = None) -> None:
     """Take our block out of your crontab, after a backup; everything else stays."""
     place = _place(system, file)

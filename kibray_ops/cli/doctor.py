@@ -46,8 +46,8 @@ def show(findings: "Sequence[Finding]", *, as_json: bool) -> int:
     table.add_column(overflow="fold")
     for finding in findings:
         mark, style = MARKS[finding.level]
-        way_on = f"\n[dim]→ {escape(finding.way_on)}[/]" if finding.way_on else ""
-        table.add_row(f"[{style}]{mark}[/]", escape(finding.subject), f"{escape(finding.message)}{way_on}")
+        hint = f"\n[dim]→ {escape(finding.hint)}[/]" if finding.hint else ""
+        table.add_row(f"[{style}]{mark}[/]", escape(finding.subject), f"{escape(finding.message)}{hint}")
     out = render.console()
     out.print(table)
     told = [render.counted(counts[level], level) for level in ("problem", "warning") if counts[level]]

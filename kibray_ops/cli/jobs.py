@@ -179,6 +179,10 @@ def _start(
     except KibrayOpsError as error:
         report.fail(error)
         report.finished_at = real_now()
+        if cron and job.cron and found["PING_URL"]:
+            from kibray_ops.heartbeat import Heartbeat
+
+            Heartbeat(found["PING_URL"], job).ended(report)
     try:
         if sheet is not None and report.has_outcome:
             sheet.write(getattr(render.view_of(job), "CSV_COLUMNS", {}), report.rows)

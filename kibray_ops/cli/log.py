@@ -32,7 +32,7 @@ def release() -> None:
     """Print what was held back."""
     for handler in logging.getLogger("kibray_ops").handlers:
         if isinstance(handler, _Held):
-            handler.release_lines()
+            handler.tell()
 
 
 class _Held(logging.Handler):
@@ -43,7 +43,7 @@ class _Held(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(self.format(record))
 
-    def release_lines(self) -> None:
+    def tell(self) -> None:
         while self.lines:
             sys.stderr.write(f"{self.lines.popleft()}\n")
 

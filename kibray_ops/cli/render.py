@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from kibray_ops.job import Problem
     from kibray_ops.report import Report
 
+STYLES = {"succeeded": "green", "running": "cyan", "skipped": "dim", "partial": "yellow"}
+"""Colours of the states of a run; the others are red."""
 PIPE_WIDTH = 160
 """Columns of a report that nobody wraps: in a pipe or a file."""
 
@@ -132,19 +134,23 @@ def _unbegun(arguments: list[str], error: errors.KibrayOpsError) -> "Report":
     from kibray_ops.report import Report, Trigger
 
     now = real_now()
-    words = [word for word in arguments if not word.startswith("-")]
-    job = next((j.name for j in _known() if words[: len(j.command)] == list(j.command)), "")
-    if words[:2] == ["jobs", "run"]:
-        job = next((j.name for j in registry.JOBS if j.name in words[2:3]), "")
+    job = _job_meant([word for word in arguments if not word.startswith("-")])
     dry_run = bool({"--dry-run", "-n"} & set(arguments))
     trigger = Trigger.CRON if "--cron" in arguments else Trigger.MANUAL
-    unbegun = Report(job, dry_run, trigger, now, finished_at=now)
+    unbegun = Report(job.name if job else "", dry_run, trigger, now, finished_at=now)
     unbegun.fail(error)
     return unbegun
 
 
-def _known() -> Sequence[Job]:
-    return (*registry.JOBS, *registry.ACTIONS, *registry.REPORTS)
+def _job_meant(words: Sequence[str]) -> Job | None:
+    """Return the job that the words of a command line begin with, whatever stands before them: a value of an option."""
+    for start in range(len(words)):
+        if words[start : start + 2] == ["jobs", "run"]:
+            return registry.named("".join(words[start + 2 : start + 3]))
+        for job in (*registry.JOBS, *registry.ACTIONS, *registry.REPORTS):
+            if words[start : start + len(job.command)] == list(job.command):
+                return job
+    return None
 
 
 def _error(told: errors.KibrayOpsError, found: settings.Settings) -> dict[str, str]:

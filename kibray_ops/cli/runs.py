@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="What ran, when, and how it ended.", no_args_is_help=True)
 
 STATUSES = ("running", "succeeded", "partial", "failed", "timed_out", "interrupted", "skipped")
-STYLES = {"succeeded": "green", "running": "cyan", "skipped": "dim", "partial": "yellow"}
 AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -104,17 +103,15 @@ def prune(
 ) -> None:
     """Delete old run records; each job's newest success stays, for `status` to tell of.
 
+    Those of the last 15 days stay too: they tell which slots are done.
     `notifications cleanup` does the same every week.
     """
-    from datetime import timedelta
-
     from kibray_ops import history
 
     found = settings.load().checked()
-    days = older_than or found["RUNS_KEEP_DAYS"]
-    horizon = Clock(found.zone).now() - timedelta(days=days)
+    days = max(older_than or found["RUNS_KEEP_DAYS"], history.LEAST_KEPT_DAYS)
     with connected(found) if dry_run else writing(found) as connection:
-        count = history.prune(connection, horizon, dry_run=dry_run)
+        count = history.prune(connection, Clock(found.zone).now(), days, dry_run=dry_run)
     if as_json:
         render.print_json({"schema": 1, "dry_run": dry_run, "older_than_days": days, "pruned": count})
         return
@@ -148,6 +145,8 @@ def baseline(
         return
     out = render.console()
     out.print(f"Baseline: {_local(after, found.zone) or 'none'}.")
+    if after is not None and after > clock.now():
+        out.print("It is to come: until then no job runs by itself, and nothing is mailed.")
     if after and before and after < before:
         out.print(
             "It moved back: `kibray-ops catch-up --dry-run` shows what is owed by now, `kibray-ops notifications send "
@@ -157,21 +156,12 @@ def baseline(
 
 
 def _show(runs: "Sequence[RowMapping]", zone: "ZoneInfo") -> None:
-    from rich import box
-    from rich.table import Table
-
     out = render.console()
     if not runs:
         out.print("No runs yet.")
         return
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
-    table.add_column("Run", justify="right", no_wrap=True)
-    table.add_column("Job", overflow="fold")  # the only one that gives way in a narrow terminal
-    table.add_column("Started", no_wrap=True)
-    table.add_column("Took", justify="right", no_wrap=True)
-    table.add_column("Status", no_wrap=True)
-    table.add_column("For", no_wrap=True)
-    table.add_column("Problems", justify="right", no_wrap=True)
+    columns = ("Run", "Job", "Started", "Took", "Status", "For", "Problems")
+    table = render.table(*columns, right=("Run", "Took", "Problems"), yields="Job")
     for run in runs:
         table.add_row(
             str(run["id"]),
@@ -186,7 +176,7 @@ def _show(runs: "Sequence[RowMapping]", zone: "ZoneInfo") -> None:
 
 
 def _style(run: "RowMapping") -> str:
-    return STYLES.get(run["status"], "red")
+    return render.STYLES.get(run["status"], "red")
 
 
 def _local(moment: "datetime | None", zone: "ZoneInfo") -> str:

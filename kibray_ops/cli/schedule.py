@@ -7,13 +7,14 @@ import typer
 
 from kibray_ops import registry, settings
 from kibray_ops.cli import render
+from kibray_ops.cli.plain import PlainCommand, PlainGroup
 from kibray_ops.clock import Clock
 
-app = typer.Typer(help="When the jobs run.", no_args_is_help=True)
+app = typer.Typer(cls=PlainGroup, help="When the jobs run.", no_args_is_help=True)
 AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-@app.command("list")
+@app.command("list", cls=PlainCommand)
 def list_schedule(as_json: AsJSON = False) -> None:
     """List every job's times in the business zone, and when it runs next."""
     from kibray_ops.schedule import described, slot_after, spelled

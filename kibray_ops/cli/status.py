@@ -1,6 +1,7 @@
 """kibray-ops status: did it run, when next, is it late, and why."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
     from kibray_ops.standing import Standing
 
+HALF_A_YEAR = timedelta(days=180)
 BARS = "▁▂▃▄▅▆▇█"
-STYLES = {"succeeded": "green", "partial": "yellow"}
 ROOMY = 100
 """Columns from which weekdays and durations are shown."""
 
@@ -30,7 +31,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     standings = catchup.read(found, clock)
     late = [one.job.name for one in standings if one.is_late]
     if as_json:
-        rows = [standing.as_dict(one, clock) for one in standings]
+        rows = [standing.as_dict(one, clock, found.redact) for one in standings]
         about = {"schema": 1, "at": clock.local(clock.now()), "zone": clock.zone.key, "late": late}
         render.print_json({**about, "jobs": rows})
     else:
@@ -55,9 +56,11 @@ def _show(standings: "Sequence[Standing]", clock: Clock, found: settings.Setting
     for one in late:
         why = escape(found.redact(f"{one.why_late(clock)}."))
         out.print(f"\n[red]✗ late[/] [bold]{one.job.name}[/]: {why}", soft_wrap=True)
-        out.print(f"  [dim]→ {escape(one.way_on(clock))}[/]", soft_wrap=True)
+        out.print(f"  [dim]→ {escape(one.hint(clock))}[/]", soft_wrap=True)
     if not late:
         out.print("\nNothing is late.")
+    if live := standings[0].waits_until:
+        out.print(f"Before the baseline, {clock.local(live):%Y-%m-%d %H:%M}, no job runs by itself.")
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,9 @@ class _Moments:
     form: str
 
     def __call__(self, moment: "datetime") -> str:
-        return f"{self.clock.local(moment):{self.form}}"
+        local = self.clock.local(moment)
+        is_near = local.year == self.clock.local(self.clock.now()).year or abs(moment - self.clock.now()) < HALF_A_YEAR
+        return f"{local:{self.form}}" if is_near else f"{local:%Y-%m-%d}"
 
 
 def sparkline(values: "Sequence[float]") -> str:
@@ -83,14 +88,14 @@ def _last_success(one: "Standing", written: _Moments) -> str:
 
 def _result(one: "Standing", written: _Moments) -> str:
     if one.pause is not None:
-        until = one.pause.until
-        return f"[yellow]paused[/]{f' until {written(until)}' if until else ''}"
+        short = _Moments(written.clock, "%m-%d %H:%M")
+        return f"[yellow]paused[/]{f' until {short(one.pause.until)}' if one.pause.until else ''}"
     if one.running is not None:
-        return f"[cyan]running[/] since {written(one.running['started_at'])}"
+        return f"[cyan]running[/] since {written.clock.local(one.running['started_at']):%H:%M}"
     last = one.last
     if last is None:
         return "[red]late[/]" if one.is_late else "[dim]none[/]"
-    words = f"[{STYLES.get(last['status'], 'red')}]{last['status'].replace('_', ' ')}[/]"
+    words = f"[{render.STYLES.get(last['status'], 'red')}]{last['status'].replace('_', ' ')}[/]"
     if one.is_late:
         words = f"[red]late[/], {words}"
     for severity in ("failure", "warning"):
@@ -107,4 +112,4 @@ def _took(one: "Standing") -> str:
 
 def _next(one: "Standing", written: _Moments) -> str:
     is_open = one.pause is not None and one.pause.until is None
-    return "[dim]if resumed[/]" if is_open else written(one.next.moment)
+    return "[dim]when resumed[/]" if is_open else written(one.next.moment)

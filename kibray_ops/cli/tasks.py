@@ -9,6 +9,7 @@ from kibray_ops import registry, settings
 from kibray_ops.cli import render
 from kibray_ops.cli.connection import writing
 from kibray_ops.cli.jobs import Unloaded, command_of
+from kibray_ops.cli.plain import PlainCommand, PlainGroup
 from kibray_ops.clock import Clock
 from kibray_ops.errors import UsageError
 from kibray_ops.registry import Job
@@ -16,28 +17,26 @@ from kibray_ops.registry import Job
 if TYPE_CHECKING:
     from datetime import datetime
 
-FUNCTIONS = "core.tasks."
-"""Where Kibray keeps the functions that these jobs replace."""
-
-app = typer.Typer(help="The jobs by their documented names: list, run, pause, resume.", no_args_is_help=True)
+app = typer.Typer(
+    cls=PlainGroup, help="The jobs by their documented names: list, run, pause, resume.", no_args_is_help=True
+)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Its documented name, or the Celery function's.")]
 
 
 def job_named(name: str) -> Job:
     """Return a job by its documented name or that of the function it replaces; raises UsageError."""
-    for job in registry.JOBS:
-        if name in (job.name, job.function, FUNCTIONS + job.function):
-            return job
+    if (job := registry.named(name)) is not None:
+        return job
     from difflib import get_close_matches
 
     names = [job.name for job in registry.JOBS]
-    word = name.removeprefix(FUNCTIONS).replace("_", "-")
+    word = name.removeprefix(registry.FUNCTIONS).replace("_", "-")
     close = [known for known in names if word and word in known] or get_close_matches(word, names, n=1)
     hint = f"Did you mean {close[0]}?" if close else "`kibray-ops jobs list` names them."
     raise UsageError(f"There is no job {name!r}.", hint=hint)
 
 
-@app.command("list")
+@app.command("list", cls=PlainCommand)
 def list_jobs(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
     """List the jobs: documented name, command, schedule, and how much of the work is committed at a time."""
     from kibray_ops.schedule import described, spelled
@@ -45,7 +44,7 @@ def list_jobs(as_json: Annotated[bool, typer.Option("--json", help="Print one JS
     rows = [
         {
             "job": job.name,
-            "function": FUNCTIONS + job.function,
+            "function": registry.FUNCTIONS + job.function,
             "command": " ".join((*job.command, *job.arguments)),
             "summary": job.summary,
             "schedule": described(job.cron or ""),
@@ -102,7 +101,7 @@ def pause(
     with writing(found) as connection:
         pauses.pause(connection, job, now=clock.now(), until=end)
     lasts = "until `kibray-ops jobs resume`" if end is None else f"until {_written(clock.local(end))}"
-    render.console().print(f"{job.name} is paused {lasts}. What is due before then is not made up for.", soft_wrap=True)
+    render.console().print(f"{job.name} is paused {lasts}. What is due meanwhile is not made up for.", soft_wrap=True)
 
 
 @app.command()
@@ -111,13 +110,18 @@ def resume(name: Name) -> None:
     job, found = job_named(name), settings.load().checked()
     from kibray_ops import pauses
     from kibray_ops.schedule import slot_after
+    from kibray_ops.standing import standings
 
     clock = Clock(found.zone)
     with writing(found) as connection:
         was_paused = pauses.resume(connection, job, now=clock.now())
+        (now,) = standings(connection, found, clock, [job])
     following = _written(clock.local(slot_after(job, clock.now(), clock.zone).moment))
     words = "is no longer paused" if was_paused else "was not paused"
-    render.console().print(f"{job.name} {words}. It runs next on {following}.", soft_wrap=True)
+    out = render.console()
+    out.print(f"{job.name} {words}. It runs next on {following}.", soft_wrap=True)
+    if now.missed is not None and now.missed.at is not None:
+        out.print(f"{now.missed.slot.key.replace('T', ' ')} is still owed: the next catch-up runs it.", soft_wrap=True)
 
 
 def _written(moment: "datetime") -> str:

@@ -1,15 +1,24 @@
 """Look at everything that has to be right for the jobs to work, and say of each thing what to do about it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from kibray_ops.clock import machine_zone
 from kibray_ops.doctor import cron
-from kibray_ops.doctor.finding import Finding, ok, problem, sentence, warning
+from kibray_ops.doctor.finding import Finding, ok, problem, warning
 from kibray_ops.settings import Settings
 
 
 def examine(settings: Settings, *, online: bool) -> Iterator[Finding]:
-    """Yield what is found, thing by thing; services are asked only `online`. Raises nothing that it can tell of."""
+    """Yield what is found, thing by thing, without the secrets that services repeat; they are asked only `online`.
+
+    Raises nothing that it can tell of.
+    """
+    for finding in _everything(settings, online=online):
+        yield replace(finding, message=settings.redact(finding.message))
+
+
+def _everything(settings: Settings, *, online: bool) -> Iterator[Finding]:
     yield from _settings(settings)
     yield from _time_zone(settings)
     if settings["TIMEZONE"] is not None:
@@ -21,7 +30,7 @@ def examine(settings: Settings, *, online: bool) -> Iterator[Finding]:
     yield from services.mail(settings, online=online)
     yield from services.sms(settings, online=online)
     yield from services.weather(settings, online=online)
-    yield from services.alarms(settings)
+    yield from services.alarms(settings, online=online)
     yield from storage.database(settings)
 
 
@@ -30,13 +39,13 @@ def examine(settings: Settings, *, online: bool) -> Iterator[Finding]:
 
 def _settings(settings: Settings) -> Iterator[Finding]:
     for said in settings.problems:
-        yield problem("settings", settings.redact(said), "Correct it; `kibray-ops config show` tells where it is set.")
+        yield problem("settings", said, "Correct it; `kibray-ops config show` tells where it is set.")
     if not settings.problems:
         source = settings.raw["ENV_FILE"] or "no env file"
         yield ok("settings", f"all can be read ({source} and the environment)")
     for said in settings.warnings:
-        words, _, way_on = said.partition(": ")
-        yield warning("env file", words, sentence(way_on))
+        words, _, command = said.partition(": ")
+        yield warning("env file", words, f"Run `{command}`.")
     if settings.raw["ENV_FILE"] and not settings.warnings:
         yield ok("env file", f"nobody else can read {settings.raw['ENV_FILE']}")
 

@@ -1,74 +1,30 @@
 """Whether cron starts our lines, whether they are right, and whether a job of cron finds its settings."""
 
-from collections.abc import Iterator
-from datetime import date
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
-from kibray_ops import crontab, host
-from kibray_ops import settings as configuration
+from kibray_ops import crontab, deployment, host
 from kibray_ops.clock import Clock, machine_zone
 from kibray_ops.doctor.finding import Finding, ok, problem, warning, wrong
-from kibray_ops.errors import ConfigurationError, KibrayOpsError
+from kibray_ops.errors import KibrayOpsError
 from kibray_ops.settings import Settings
-
-
-def unseen_by_cron(settings: Settings) -> list[str]:
-    """Return the variables of settings that this shell has and a job of cron would not have."""
-    environment = host.cron_environment()
-    path = settings.raw["ENV_FILE"]
-    seen = configuration.load(Path(path) if path else None, environ=environment)
-    return [
-        setting.variable
-        for setting in configuration.DECLARED
-        if setting.name != "ENV_FILE" and seen.raw[setting.name] != settings.raw[setting.name]
-    ]
-
-
-def program(settings: Settings, *, path: str = "", user: str = "") -> crontab.Program:
-    """Return how cron has to call us so that it finds the same settings; raises ConfigurationError."""
-    found = path or host.program_path()
-    if found is None or not Path(found).is_absolute():
-        raise ConfigurationError(
-            "cron needs the absolute path of the kibray-ops program.",
-            hint="Name it: `kibray-ops crontab generate --program /usr/local/bin/kibray-ops`.",
-        )
-    env_file = settings.raw["ENV_FILE"]
-    if env_file and Path(env_file).absolute() == configuration.default_env_file(host.cron_environment()):
-        env_file = ""
-    return crontab.Program(found, str(Path(env_file).absolute()) if env_file else "", user)
-
-
-def generated(settings: Settings, today: date, *, path: str = "", user: str = "") -> str:
-    """Return the crontab for this machine: with a user a file for /etc/cron.d, else a block. Raises KibrayOpsError."""
-    try:
-        schedule = crontab.Schedule(settings.zone, ZoneInfo(machine_zone()), today)
-    except (LookupError, ValueError) as error:
-        raise ConfigurationError(
-            f"A crontab has the times of this machine, and {error}.",
-            hint="Set its zone, or TZ, to a name such as America/Denver.",
-        ) from error
-    how = program(settings, path=path, user=user)
-    if user:
-        return crontab.system_file(how, schedule, mail_to=settings["ALERT_EMAIL"] or user)
-    return crontab.block(how, schedule)
 
 
 def findings(settings: Settings, place: host.Place) -> Iterator[Finding]:
     """Yield whether cron lives, whether our lines are there and right, and whether jobs see their settings."""
     yield from _daemon()
-    if unseen := unseen_by_cron(settings):
-        yield problem(
-            "cron's settings",
-            f"cron's jobs do not have {', '.join(unseen)}, which this shell has",
-            f"Put what they need into {configuration.default_env_file(host.cron_environment())}, mode 600.",
-        )
     try:
         text = place.read()
         block = crontab.own(text)
     except KibrayOpsError as error:
         yield wrong("crontab", error)
         return
+    try:
+        before = "" if place.is_system else text.partition(block)[0] if block else text
+        deployment.require_settings(settings, _user_of(block, place), before)
+    except KibrayOpsError as error:
+        yield wrong("cron's settings", error)
     if not block:
         yield problem("crontab", f"there is no block of kibray-ops in {place}", "Run `kibray-ops crontab install`.")
         return
@@ -76,6 +32,12 @@ def findings(settings: Settings, place: host.Place) -> Iterator[Finding]:
     yield from _lines(found)
     yield from _is_current(settings, place, block, found)
     yield from _surroundings(text, block, place)
+    if isinstance(place, host.SystemFile) and place.path.parent == host.SYSTEM_CRONTAB.parent:
+        yield from _mode(place)
+
+
+def _user_of(block: str, place: host.Place) -> str:
+    return next((entry.user for entry in crontab.entries(block, system=True)), "") if place.is_system else ""
 
 
 def place_of_block() -> host.Place:
@@ -97,23 +59,24 @@ def _daemon() -> Iterator[Finding]:
         return
     if daemon is None:
         yield problem("cron", "no cron daemon runs", "Start it: `systemctl enable --now cron` (or crond).")
-    elif daemon.missed_zone_change:
-        yield problem(
-            "cron", "this machine's time zone was changed after cron was started", "Run `systemctl restart cron`."
-        )
-    elif daemon.zone and daemon.zone.lstrip(":") != _zone_here():
+        return
+    if daemon.missed_zone_change:
+        words = "this machine's time zone was set after cron was started"
+        yield warning("cron", words, "Run `systemctl restart cron`.")
+    its, here = _zone({"TZ": daemon.zone} if daemon.zone else {}), _zone(os.environ)
+    if its != here:
         yield problem(
             "cron",
-            f"cron itself works in the zone {daemon.zone}, and this shell in {_zone_here()}",
-            "Run this with the same TZ as cron, or take TZ out of cron's own environment.",
+            f"cron itself works in the zone {its}, and this shell in {here}",
+            "Run this with the same TZ as cron: the lines have the times of this shell's zone.",
         )
     else:
         yield ok("cron", f"{daemon.name} runs, process {daemon.pid}, since {daemon.started_at:%Y-%m-%d %H:%M} UTC")
 
 
-def _zone_here() -> str:
+def _zone(environ: Mapping[str, str]) -> str:
     try:
-        return machine_zone()
+        return machine_zone(environ)
     except LookupError:
         return ""
 
@@ -123,20 +86,26 @@ def _lines(found: list[crontab.Entry]) -> Iterator[Finding]:
     for command in crontab.unknown(found):
         yield problem("crontab", f"a line starts {command!r}, which does not exist", again)
     for path in dict.fromkeys(entry.words[0] for entry in found if entry.words):
-        if not Path(path).is_file():
-            yield problem("crontab", f"the program {path} does not exist", again)
-        elif (here := host.program_path()) is not None and not Path(here).samefile(path):
+        try:
+            deployment.require_program(path)
+        except KibrayOpsError as error:
+            yield problem("crontab", error.message, again)
+            continue
+        if (here := host.started_as()) is not None and not Path(here).samefile(path):
             yield warning("crontab", f"cron starts {path}, and this is {here}", again)
-    for user in dict.fromkeys(entry.user for entry in found if entry.user):
-        if not host.user_exists(user):
-            yield problem("crontab", f"there is no user {user}, so cron passes over the lines", again)
+
+
+def _mode(place: host.SystemFile) -> Iterator[Finding]:
+    status = place.path.stat()
+    if status.st_uid != 0 or status.st_mode & 0o022 or place.path.is_symlink():
+        words = f"cron passes over {place}: it has to be root's own, no link, and writable by root alone"
+        yield problem("crontab", words, f"Run `chown root {place} && chmod 644 {place}`.")
 
 
 def _is_current(settings: Settings, place: host.Place, block: str, found: list[crontab.Entry]) -> Iterator[Finding]:
     path = next((entry.words[0] for entry in found if entry.words), "")
-    user = next((entry.user for entry in found), "") if place.is_system else ""
     try:
-        now = generated(settings, Clock(settings.zone).today(), path=path, user=user)
+        now = deployment.generated(settings, Clock(settings.zone).today(), path=path, user=_user_of(block, place))
     except KibrayOpsError as error:
         yield wrong("crontab", error)
         return
@@ -163,6 +132,14 @@ def _surroundings(text: str, block: str, place: host.Place) -> Iterator[Finding]
     if "CRON_TZ" in before:
         words = "a line CRON_TZ stands before the block; Debian's cron keeps the machine's own times all the same"
         yield warning("crontab", words, "Take it out, or put it behind the block.")
+    for name in (
+        "HOME",
+        "SHELL",
+        *(name for name in before if name.startswith(("KIBRAY_OPS_", "EMAIL_", "DATABASE_"))),
+    ):
+        if name in before:
+            words = f"a line {name}= stands before the block, and holds for every job behind it"
+            yield warning("crontab", words, "Put it behind the block; settings belong into the env file.")
     if "TZ" in before:
         words = f"the line TZ={before['TZ']} stands before the block, and is the time zone of every job behind it"
         yield warning("crontab", words, "Put it behind the block.")

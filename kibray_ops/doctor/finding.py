@@ -14,7 +14,7 @@ class Finding:
     level: str
     subject: str
     message: str
-    way_on: str = ""
+    hint: str = ""
 
     def as_dict(self) -> dict[str, str]:
         """Return the finding as it is printed as JSON."""
@@ -26,14 +26,14 @@ def ok(subject: str, message: str) -> Finding:
     return Finding(OK, subject, message)
 
 
-def warning(subject: str, message: str, way_on: str) -> Finding:
+def warning(subject: str, message: str, hint: str) -> Finding:
     """Return that something deserves a look."""
-    return Finding(WARNING, subject, message, way_on)
+    return Finding(WARNING, subject, message, hint)
 
 
-def problem(subject: str, message: str, way_on: str) -> Finding:
+def problem(subject: str, message: str, hint: str) -> Finding:
     """Return that something keeps jobs from working, or people from knowing."""
-    return Finding(PROBLEM, subject, message, way_on)
+    return Finding(PROBLEM, subject, message, hint)
 
 
 def wrong(subject: str, error: KibrayOpsError) -> Finding:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from itertools import chain
 
 from sqlalchemy import Connection, text
 
@@ -19,23 +20,28 @@ from kibray_ops.standing import standings
 OLDEST_POSTGRESQL = 13
 OLDEST_SQLITE = (3, 35, 0)
 """The first that knows RETURNING."""
+ANY = "*"
+"""Stands for any column of a table."""
 SLIGHTLY_OFF, FAR_OFF = timedelta(seconds=5), timedelta(minutes=1)
 
 
 def database(settings: Settings) -> Iterator[Finding]:
+    """Yield what is found in the database."""
     at = Database(settings)
+    found: list[Finding] = []
     try:
         with translated(), at.connect(read_only=True) as connection:
             # All at once: a reader that stops in between must not keep the connection.
-            found = [*_server(connection), *_tables(connection, at, settings)]
+            for finding in chain(_server(connection), _tables(connection, at, settings)):
+                found.append(finding)
     except KibrayOpsError as error:
-        yield wrong("database", error)
-    else:
-        yield from found
+        found.append(wrong("database", error))
+    yield from found
 
 
 def _server(connection: Connection) -> Iterable[Finding]:
     if connection.dialect.name == "sqlite":
+        connection.execute(text("SELECT count(*) FROM sqlite_master"))  # the version alone reads no file
         version = tuple(map(int, connection.execute(text("SELECT sqlite_version()")).scalar_one().split(".")))
         words = f"SQLite {'.'.join(map(str, version))}"
         enough = version >= OLDEST_SQLITE
@@ -58,8 +64,8 @@ def _clocks(connection: Connection) -> Finding:
     words = f"this machine's clock and the database's differ by {off.total_seconds():.1f} s"
     if off < SLIGHTLY_OFF:
         return ok("clock", words)
-    way_on = "Keep both on time: `timedatectl set-ntp true`."
-    return problem("clock", words, way_on) if off >= FAR_OFF else warning("clock", words, way_on)
+    hint = "Keep both on time: `timedatectl set-ntp true`."
+    return problem("clock", words, hint) if off >= FAR_OFF else warning("clock", words, hint)
 
 
 def _tables(connection: Connection, database: Database, settings: Settings) -> Iterable[Finding]:
@@ -93,24 +99,22 @@ def _file(database: Database) -> Iterable[Finding]:
 def _privileges(connection: Connection, catalog: Catalog) -> Iterable[Finding]:
     """Compare what the role may with what the jobs need: nothing less, and never more."""
     needed = [(n.table, n.privilege, column) for n in provision.needs(catalog) for column in (n.columns or ("",))]
-    needless = [
-        (table, privilege, "")
+    secrets = (("auth_user", "password"), ("core_employee", "social_security_number"))
+    needless = [(table, "SELECT", column) for table, column in secrets if catalog.has(table, column)]
+    needless += [
+        (table, privilege, ANY if privilege in ("INSERT", "UPDATE") else "")
         for table in provision.kibray_tables()
         if catalog.has(table)
         for privilege in ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
         if (table, privilege, "") not in needed
-    ]
-    needless += [
-        (table, "SELECT", column)
-        for table, column in (("auth_user", "password"), ("core_employee", "social_security_number"))
-        if catalog.has(table, column)
     ]
     # A privilege on a table is one on each of its columns.
     asked = text(
         """
         SELECT t, p, c FROM unnest(CAST(:tables AS text[]), CAST(:privileges AS text[]), CAST(:columns AS text[]))
             AS wanted(t, p, c)
-        WHERE CASE WHEN c = '' THEN has_table_privilege(t, p) ELSE has_column_privilege(t, c, p) END
+        WHERE CASE c WHEN '' THEN has_table_privilege(t, p) WHEN '*' THEN has_any_column_privilege(t, p)
+            ELSE has_column_privilege(t, c, p) END
         """
     )
     tables, privileges, columns = ([*part] for part in zip(*needed, *needless, strict=True))
@@ -118,10 +122,10 @@ def _privileges(connection: Connection, catalog: Catalog) -> Iterable[Finding]:
     held = {tuple(row) for row in connection.execute(asked, given)}
     role = connection.execute(text("SELECT current_user")).scalar_one()
     lacking = list(dict.fromkeys(f"{p} on {t}" for t, p, c in needed if (t, p, c) not in held))
-    excess = [f"{p} on {t}{f'.{c}' if c else ''}" for t, p, c in needless if (t, p, c) in held]
+    excess = [f"{p} on {t}{f'.{c}' if c not in ('', ANY) else ''}" for t, p, c in needless if (t, p, c) in held]
     if lacking:
-        way_on = f"Run what `kibray-ops db grants {role}` prints."
-        yield problem("privileges", f"the role {role} lacks {some(lacking)}", way_on)
+        hint = f"Run what `kibray-ops db grants {role}` prints."
+        yield problem("privileges", f"the role {role} lacks {some(lacking)}", hint)
     if excess:
         yield warning(
             "privileges",
@@ -138,7 +142,10 @@ def _jobs(connection: Connection, settings: Settings) -> Iterable[Finding]:
         name, last = standing.job.name, standing.last
         soon = f"next {clock.local(standing.next.moment):%a %Y-%m-%d %H:%M}"
         if standing.is_late:
-            yield problem(name, f"late: {standing.why_late(clock)}", sentence(standing.way_on(clock)))
+            yield problem(name, f"late: {standing.why_late(clock)}", sentence(standing.hint(clock)))
+        elif standing.waits_until is not None:
+            live = f"the baseline is to come: {clock.local(standing.waits_until):%Y-%m-%d %H:%M}"
+            yield warning(name, live, "`kibray-ops runs baseline now` lets it run from now on.")
         elif standing.pause is not None:
             until = standing.pause.until
             words = f"paused until {clock.local(until):%Y-%m-%d %H:%M}" if until else "paused"

@@ -126,7 +126,7 @@ def _summary(run: Run, condition: ColumnElement[bool]) -> list[dict[str, Any]]:
 def _prunable(run: Run, purge_after: int | None) -> Iterator[tuple[str, Table, ColumnElement[bool]]]:
     """Yield which rows of our own tables nobody needs any more."""
     horizon = run.now - timedelta(days=run.settings["RUNS_KEEP_DAYS"])
-    yield "pruned_runs", RUNS, history.prunable(horizon)
+    yield "pruned_runs", RUNS, history.prunable(run.now, run.settings["RUNS_KEEP_DAYS"])
     over = [
         and_(LEDGER.c.kind.in_(TOLD_DAILY), LEDGER.c.subject_date < run.clock.local(horizon).date()),
         *(and_(LEDGER.c.kind == kind, _is_gone(table, LEDGER.c.subject_id)) for kind, table in TOLD_OF.items()),

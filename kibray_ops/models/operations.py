@@ -47,8 +47,8 @@ class RunRecord(Operations, table=True):
             postgresql_where=text("status IN ('running', 'succeeded', 'partial')"),
             sqlite_where=text("status IN ('running', 'succeeded', 'partial')"),
         ),
-        # Freeing what died, the holder of a lock, whether a manual run satisfies a slot, the newest run of each job
-        # and the tries of a slot: by job and state.
+        # Freeing what died, the holder of a lock, whether a manual run satisfies a slot, and the tries of a slot: by
+        # job and state.
         Index("kibray_ops_run_job_status", "job", "status", "business_date"),
         # `runs list`: the newest runs, of all jobs or of one.
         Index("kibray_ops_run_started", "started_at"),
@@ -84,7 +84,7 @@ class State(Operations, table=True):
 
 
 class PauseRecord(Operations, table=True):
-    """A job that is not to run by itself: what is due before `until` is neither run, nor missed, nor late.
+    """A time in which a job is not to run by itself: what is due then is neither run, nor missed, nor late.
 
     As long as nobody has said when it ends, `until` is empty. The row stays when the pause is over.
     """
@@ -92,14 +92,15 @@ class PauseRecord(Operations, table=True):
     __tablename__ = "kibray_ops_pause"
 
     job: str = Field(primary_key=True, max_length=80)
-    since: datetime = Field(sa_column=Column(Moment, nullable=False))
+    since: datetime = Field(sa_column=Column(Moment, primary_key=True))
     until: datetime | None = Field(default=None, sa_column=Column(Moment))
 
 
 class AlarmRecord(Operations, table=True):
-    """A job of which somebody is told by e-mail that it fails or is late, until it works again.
+    """A job of which somebody is told by e-mail that it fails or is late, and that it works again.
 
-    `told_at` is empty as long as the mail could not be handed over.
+    `told_at` is empty as long as the mail could not be handed over. `ended_at` is set when the job works again and
+    nobody could be told of that yet.
     """
 
     __tablename__ = "kibray_ops_alarm"
@@ -108,6 +109,7 @@ class AlarmRecord(Operations, table=True):
     since: datetime = Field(sa_column=Column(Moment, nullable=False))
     reason: str = Field(sa_column=Column(Text, nullable=False))
     told_at: datetime | None = Field(default=None, sa_column=Column(Moment))
+    ended_at: datetime | None = Field(default=None, sa_column=Column(Moment))
 
 
 class Provenance(Operations, table=True):

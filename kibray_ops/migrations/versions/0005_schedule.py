@@ -15,7 +15,7 @@ def upgrade() -> None:
     op.create_table(
         "kibray_ops_pause",
         sa.Column("job", sa.String(80), primary_key=True),
-        sa.Column("since", Moment, nullable=False),
+        sa.Column("since", Moment, primary_key=True),
         sa.Column("until", Moment),
     )
     op.create_table(
@@ -24,4 +24,5 @@ def upgrade() -> None:
         sa.Column("since", Moment, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("told_at", Moment),
+        sa.Column("ended_at", Moment),
     )

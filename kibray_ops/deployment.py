@@ -1,0 +1,90 @@
+"""How cron on this machine has to start us, so that the jobs find the settings that we have found."""
+
+import os
+import re
+from datetime import date
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from kibray_ops import crontab, host
+from kibray_ops import settings as configuration
+from kibray_ops.clock import machine_zone
+from kibray_ops.errors import ConfigurationError
+from kibray_ops.settings import Settings
+
+
+def require_program(path: str) -> None:
+    """Raise ConfigurationError where a path is no program."""
+    if not (Path(path).is_file() and os.access(path, os.X_OK)):
+        raise ConfigurationError(
+            f"{path} is no program that can be started.", hint="Name the kibray-ops program with --program."
+        )
+
+
+def require_settings(settings: Settings, user: str = "", before: str = "") -> None:
+    """Raise ConfigurationError when a job of cron, of another user where one is named, would find other settings.
+
+    `before` is what stands before our lines in the crontab: its variables are the jobs' too.
+    """
+    try:
+        environment = {**host.cron_environment(user), **crontab.variables(before)}
+    except LookupError as error:
+        raise ConfigurationError(
+            f"cron would pass over the lines: {error}.", hint="Name a user of this machine with --user."
+        ) from error
+    path = _env_file(settings, user)
+    if path and user and not host.can_read(user, Path(path)):
+        raise ConfigurationError(
+            f"The user {user} may not read {path}, where the settings are.",
+            hint=f"Let it be that user's file: `chown {user} {path}`, mode 600.",
+        )
+    if re.match(r"sqlite(\+\w+)?:///[^/]", str(settings["DATABASE_URL"] or "")):
+        raise ConfigurationError(
+            "DATABASE_URL names its file from the current directory, and cron works in another one.",
+            hint="Write the whole path: sqlite:////srv/kibray/db.sqlite3.",
+        )
+    seen = configuration.load(Path(path) if path else None, environ=environment)
+    lacking = [
+        setting.variable
+        for setting in configuration.DECLARED
+        if setting.name != "ENV_FILE" and seen.raw[setting.name] != settings.raw[setting.name]
+    ]
+    if settings.is_embedded and os.environ.get("XDG_DATA_HOME") != environment.get("XDG_DATA_HOME"):
+        lacking.append("XDG_DATA_HOME")
+    if lacking:
+        raise ConfigurationError(
+            f"cron's jobs would not have {', '.join(lacking)} as this shell has: cron knows nothing of it.",
+            hint=f"Set what they need in {configuration.default_env_file(environment)}, mode 600.",
+        )
+
+
+def generated(settings: Settings, today: date, *, path: str = "", user: str = "") -> str:
+    """Return the crontab for this machine: with a user a file for /etc/cron.d, else a block. Raises KibrayOpsError."""
+    try:
+        schedule = crontab.Schedule(settings.zone, ZoneInfo(machine_zone()), today)
+    except (LookupError, ValueError) as error:
+        raise ConfigurationError(
+            f"A crontab has the times of this machine, and {error}.",
+            hint="Set its zone, or TZ, to a name such as America/Denver.",
+        ) from error
+    program = path or host.program_path()
+    if program is None or not Path(program).is_absolute():
+        raise ConfigurationError(
+            "cron needs the absolute path of the kibray-ops program.",
+            hint="Name it: `kibray-ops crontab generate --program /usr/local/bin/kibray-ops`.",
+        )
+    how = crontab.Program(program, _env_file(settings, user), user)
+    return crontab.system_file(how, schedule) if user else crontab.block(how, schedule)
+
+
+def _env_file(settings: Settings, user: str) -> str:
+    """Return the env file that the lines have to name: none where the job finds it by itself."""
+    found = settings.raw["ENV_FILE"]
+    if not found:
+        return ""
+    path = Path(found).absolute()
+    try:
+        is_default = path == configuration.default_env_file(host.cron_environment(user))
+    except LookupError:
+        is_default = False
+    return "" if is_default else str(path)
