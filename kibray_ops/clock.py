@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -55,15 +55,15 @@ def real_now() -> datetime:
     return datetime.now(UTC)  # noqa: TID251 - this is the one place
 
 
-def machine_zone(environ: Mapping[str, str] = os.environ) -> str:
-    """Return the name of the zone of this machine: `TZ` of an environment where set, else the system's.
+def machine_zone(tz: str | None) -> str:
+    """Return the name of the zone of this machine: what an environment's `TZ` says, or where it has none the system's.
 
     Raises LookupError when the machine does not tell.
     """
     import tzlocal
 
     try:
-        with _tz(environ.get("TZ")):
+        with _tz(tz):
             return str(tzlocal.reload_localzone())  # read anew: TZ may have changed since the first time
     except (LookupError, ValueError, OSError) as error:
         raise LookupError(f"this machine does not tell its time zone ({error})") from error
@@ -73,6 +73,7 @@ def machine_zone(environ: Mapping[str, str] = os.environ) -> str:
 def _tz(value: str | None) -> Iterator[None]:
     """Let TZ be what it is in another environment: neither the C library nor tzlocal can be told in another way."""
     own = os.environ.get("TZ")
+    value = value or None
     if value == own:
         yield
         return

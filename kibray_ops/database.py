@@ -1,11 +1,13 @@
 """Engines, read-only connections, locks, and what the database's errors mean. No engine is made before it is needed."""
 
 import fcntl
+import gc
 import hashlib
 import json
 import os
 import sqlite3
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -168,6 +170,14 @@ class Database:
             f"The database file {self.path} does not exist.",
             hint="Correct DATABASE_URL, or make the file with `kibray-ops db init --standalone`.",
         )
+
+
+def let_go(error: BaseException | None) -> None:
+    """Drop what the frames of an error hold: an open SQLite cursor keeps others from committing until it is gone."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    gc.collect()
 
 
 class Lock:

@@ -61,7 +61,7 @@ def require_settings(settings: Settings, user: str = "", before: str = "") -> No
 def generated(settings: Settings, today: date, *, path: str = "", user: str = "") -> str:
     """Return the crontab for this machine: with a user a file for /etc/cron.d, else a block. Raises KibrayOpsError."""
     try:
-        schedule = crontab.Schedule(settings.zone, ZoneInfo(machine_zone()), today)
+        schedule = crontab.Schedule(settings.zone, ZoneInfo(machine_zone(os.environ.get("TZ"))), today)
     except (LookupError, ValueError) as error:
         raise ConfigurationError(
             f"A crontab has the times of this machine, and {error}.",

@@ -1,6 +1,5 @@
 """One execution of a job: slot → lock → free what died → claim → work → record."""
 
-import gc
 import logging
 import random
 import time
@@ -10,7 +9,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -19,14 +18,14 @@ from sqlmodel import Session
 from kibray_ops import __version__, errors, history
 from kibray_ops.catalog import Catalog, baseline, read_catalog
 from kibray_ops.clock import Clock
-from kibray_ops.database import Database, Lock, translated
+from kibray_ops.database import Database, Lock, let_go, translated
 from kibray_ops.job import Outcome, Progress, Run
 from kibray_ops.limits import TimeLimit
 from kibray_ops.models.operations import DONE, RUNNING, SKIPPED
 from kibray_ops.pauses import covering, pauses
 from kibray_ops.registry import Job, Kind
-from kibray_ops.report import Report, Trigger, ended, explained, status_of
-from kibray_ops.schedule import Slot, latest_slot
+from kibray_ops.report import Report, Trigger, Watcher, ended, explained, status_of
+from kibray_ops.schedule import Slot, is_past_deadline, latest_slot
 from kibray_ops.settings import Settings
 from kibray_ops.standing import MissedSlot
 
@@ -43,16 +42,6 @@ log = logging.getLogger(__name__)
 
 class _NothingToDo(Exception):
     """End the run in silence."""
-
-
-class Watcher(Protocol):
-    """Whoever wants to hear how a run goes, while it goes on; raises nothing."""
-
-    def begun(self, run_id: int) -> None:
-        """Hear that the run has claimed its slot and begins to work."""
-
-    def skipped(self, reason: str) -> None:
-        """Hear that the run gave way."""
 
 
 @dataclass
@@ -165,7 +154,7 @@ class Execution:
     def _perform(self) -> None:
         if self.trigger is Trigger.CRON:
             self.slot = latest_slot(self.job, self.clock)
-        elif self.missed is not None and not self._is_past_deadline(self.missed.slot):
+        elif self.missed is not None and not is_past_deadline(self.job, self.missed.slot, self.clock):
             self.slot = self.missed.slot
         if self.trigger is not Trigger.MANUAL:
             if self.slot is None:
@@ -188,7 +177,7 @@ class Execution:
                     self._perform_by_item()
         except (Exception, KeyboardInterrupt) as error:
             # By now the work is rolled back and its locks are gone: the record cannot wait for ourselves.
-            _let_go(error)
+            let_go(error)
             self._record_failure(error)
             raise
         finally:
@@ -310,10 +299,6 @@ class Execution:
         self.watcher.begun(self.report.run_id)
         return True
 
-    def _is_past_deadline(self, slot: Slot) -> bool:
-        """Tell whether a slot is too old by now: what catch-up ran before may have taken long."""
-        return self.job.deadline is not None and self.clock.now() - slot.moment > self.job.deadline
-
     def _was_tried(self, connection: Connection, missed: MissedSlot) -> bool:
         """Tell whether somebody has tried since the missed slot was found: the catch-up of another host."""
         tries = history.tries(connection, {self.job.name: missed.slot}).get(self.job.name, [])
@@ -406,14 +391,6 @@ class Execution:
         except errors.KibrayOpsError as unrecorded:
             # The next run finds a record that is still `running` and writes it down as interrupted.
             log.warning("the failure could not be recorded: %s", unrecorded.message)
-
-
-def _let_go(error: BaseException | None) -> None:
-    """Drop what the frames of an error hold: an open SQLite cursor keeps others from committing until it is gone."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
-    gc.collect()
 
 
 def _no_commit() -> None:

@@ -63,35 +63,37 @@ class Heartbeat:
         """Say with which code a run ended."""
         self._ping(f"/{exit_code}")
 
-    def reach(self) -> str:
-        """Write into the check's log, and return why that did not arrive; empty where it did."""
+    def reach(self) -> tuple[bool, str]:
+        """Write into the check's log, once; return whether nobody answers, and why it did not arrive, if so."""
         return self._try("/log", "kibray-ops doctor")
 
     def _ping(self, suffix: str, words: str = "") -> None:
-        if self.base and (reason := self._try(suffix, words)):
+        if not self.base:
+            return
+        reason = ""
+        for pause in (0.0, *PAUSES):
+            time.sleep(pause)
+            again, reason = self._try(suffix, words)
+            if not again:
+                break
+        if reason:
             log.warning("the ping %s did not arrive: %s", suffix, reason)
 
-    def _try(self, suffix: str, words: str) -> str:
+    def _try(self, suffix: str, words: str) -> tuple[bool, str]:
+        """Send one ping; return whether another try may help, and why it did not arrive, if so."""
         import httpx
 
-        reason = ""
         try:
             base = httpx.URL(self.base or "")
             address = base.copy_with(path=f"{base.path.rstrip('/')}/{self.job.name}{suffix}")
             if self._run:
                 address = address.copy_merge_params({"rid": self._run})
-            for pause in (0.0, *PAUSES):
-                time.sleep(pause)
-                again, reason = _knock(address, words)
-                if not again:
-                    break
+            return _knock(address, words)
         except (httpx.InvalidURL, UnicodeError, ImportError, ValueError):
-            return "its address, or the proxy, cannot be used; see KIBRAY_OPS_PING_URL"
-        return reason
+            return False, "its address, or the proxy, cannot be used; see KIBRAY_OPS_PING_URL"
 
 
 def _knock(address: "httpx.URL", words: str) -> tuple[bool, str]:
-    """Send one ping; return whether another try may help, and why it did not arrive, if so."""
     import httpx
 
     def send() -> int:

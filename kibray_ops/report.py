@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from kibray_ops import errors
 from kibray_ops.job import Outcome, Problem
@@ -100,6 +100,16 @@ def status_of(error: errors.KibrayOpsError) -> str:
     if isinstance(error, errors.TimeLimitReached):
         return TIMED_OUT
     return INTERRUPTED if isinstance(error, errors.Interrupted) else FAILED
+
+
+class Watcher(Protocol):
+    """Whoever wants to hear how a run goes, while it goes on; raises nothing."""
+
+    def begun(self, run_id: int) -> None:
+        """Hear that the run has claimed its slot and begins to work."""
+
+    def skipped(self, reason: str) -> None:
+        """Hear that the run gave way."""
 
 
 _current: ContextVar[Report | None] = ContextVar("run", default=None)

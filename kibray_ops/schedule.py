@@ -37,9 +37,12 @@ def latest_slot(job: Job, clock: Clock) -> Slot | None:
     if job.cron is None:
         return None
     slot = slot_before(job, clock.now(), clock.zone)
-    if job.deadline is not None and clock.now() - slot.moment > job.deadline:
-        return None
-    return slot
+    return None if is_past_deadline(job, slot, clock) else slot
+
+
+def is_past_deadline(job: Job, slot: Slot, clock: Clock) -> bool:
+    """Tell whether a slot of a job is too old to be worth a run."""
+    return job.deadline is not None and clock.now() - slot.moment > job.deadline
 
 
 def slot_before(job: Job, moment: datetime, zone: ZoneInfo) -> Slot:

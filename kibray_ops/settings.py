@@ -24,6 +24,7 @@ from kibray_ops.errors import SettingsInvalid
 from kibray_ops.text import MASK, is_mail_address
 
 PREFIX = "KIBRAY_OPS_"
+Texts = dict[str, str]
 DATABASE_SCHEMES = ("postgres", "postgresql", "sqlite")
 
 
@@ -328,7 +329,7 @@ def load(env_file: Path | None = None, environ: Mapping[str, str] = os.environ) 
             shown = "" if setting.secret else f", not {text!r}"
             problems.append(f"{setting.variable} ({source}) {error}{shown}")
     raw["ENV_FILE"] = str(path) if from_file or named else ""
-    _decide_zone(values, sources, raw, problems, environ)
+    _decide_zone(values, sources, raw, problems, environ.get("TZ"))
     _check_limits(values, problems)
     if values["EMAIL_USE_TLS"] and values["EMAIL_USE_SSL"]:
         problems.append(f"{PREFIX}EMAIL_USE_TLS and {PREFIX}EMAIL_USE_SSL exclude each other: STARTTLS, or TLS at once")
@@ -371,17 +372,11 @@ def _read_env_file(path: Path, *, must_exist: bool, problems: list[str], warning
     return found
 
 
-def _decide_zone(
-    values: dict[str, Any],
-    sources: dict[str, str],
-    raw: dict[str, str],
-    problems: list[str],
-    environ: Mapping[str, str],
-) -> None:
+def _decide_zone(values: dict[str, Any], sources: Texts, raw: Texts, problems: list[str], tz: str | None) -> None:
     if values["TIMEZONE"] is not None or raw["TIMEZONE"]:
         return
     try:
-        name = machine_zone(environ)
+        name = machine_zone(tz)
         values["TIMEZONE"] = _zone(name)
     except (LookupError, ValueError) as error:
         problems.append(f"{PREFIX}TIMEZONE is not set, and {error}; set it, for example to America/Denver")

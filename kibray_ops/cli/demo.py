@@ -107,7 +107,7 @@ def _settings(path: Path, *, nowhere: str) -> settings.Settings:
 def _zone() -> str:
     for name in (os.environ.get("KIBRAY_OPS_TIMEZONE", "").strip(), None):
         with suppress(LookupError, ValueError, OSError):
-            return ZoneInfo(machine_zone() if name is None else name).key
+            return ZoneInfo(machine_zone(os.environ.get("TZ")) if name is None else name).key
     return ZONE
 
 

@@ -1,5 +1,6 @@
 """Look at everything that has to be right for the jobs to work, and say of each thing what to do about it."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -52,7 +53,7 @@ def _settings(settings: Settings) -> Iterator[Finding]:
 
 def _time_zone(settings: Settings) -> Iterator[Finding]:
     try:
-        here = machine_zone()
+        here = machine_zone(os.environ.get("TZ"))
     except LookupError as error:
         yield problem("time zone", str(error), "Set this machine's: `timedatectl set-timezone America/Denver`.")
         return

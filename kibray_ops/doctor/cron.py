@@ -1,7 +1,7 @@
 """Whether cron starts our lines, whether they are right, and whether a job of cron finds its settings."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from kibray_ops import crontab, deployment, host
@@ -63,7 +63,7 @@ def _daemon() -> Iterator[Finding]:
     if daemon.missed_zone_change:
         words = "this machine's time zone was set after cron was started"
         yield warning("cron", words, "Run `systemctl restart cron`.")
-    its, here = _zone({"TZ": daemon.zone} if daemon.zone else {}), _zone(os.environ)
+    its, here = _zone(daemon.zone), _zone(os.environ.get("TZ"))
     if its != here:
         yield problem(
             "cron",
@@ -74,9 +74,9 @@ def _daemon() -> Iterator[Finding]:
         yield ok("cron", f"{daemon.name} runs, process {daemon.pid}, since {daemon.started_at:%Y-%m-%d %H:%M} UTC")
 
 
-def _zone(environ: Mapping[str, str]) -> str:
+def _zone(tz: str | None) -> str:
     try:
-        return machine_zone(environ)
+        return machine_zone(tz)
     except LookupError:
         return ""
 

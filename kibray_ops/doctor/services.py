@@ -152,14 +152,26 @@ def _client() -> "Iterator[httpx.Client]":
         yield client
 
 
+def _checks(base: str) -> Iterator[Finding]:
+    lost = 0
+    for job in JOBS:
+        nobody_answers, reason = Heartbeat(base, job).reach()
+        if nobody_answers:
+            yield problem(
+                "pings", f"the ping server: {reason}", f"Correct {PREFIX}PING_URL, or see why it is not there."
+            )
+            return
+        if reason:
+            lost += 1
+            yield problem("pings", f"{job.name}: {reason}", f"Make a check of that name, or correct {PREFIX}PING_URL.")
+    if not lost:
+        yield ok("pings", f"all {len(JOBS)} checks take them")
+
+
 def alarms(settings: Settings, *, online: bool) -> Iterator[Finding]:
     """Yield whether anybody hears of failures, and `online` whether each job's check takes a ping."""
     if online and settings["PING_URL"]:
-        lost = [(job.name, reason) for job in JOBS if (reason := Heartbeat(settings["PING_URL"], job).reach())]
-        for name, reason in lost:
-            yield problem("pings", f"{name}: {reason}", f"Make a check of that name, or correct {PREFIX}PING_URL.")
-        if not lost:
-            yield ok("pings", f"all {len(JOBS)} checks take them")
+        yield from _checks(settings["PING_URL"])
     told = [words for name, words in (("PING_URL", "pings"), ("ALERT_EMAIL", "e-mails")) if settings[name]]
     if told:
         yield ok("alarms", f"failures are told by {' and '.join(told)}")
