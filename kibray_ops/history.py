@@ -16,7 +16,7 @@ from kibray_ops.registry import Job, sharing_lock
 from kibray_ops.schedule import Slot
 
 RUNS = table_of(RunRecord)
-LEAST_KEPT_DAYS = 15
+LEAST_KEPT_DAYS = 8
 """Longer than any deadline, and than the week before which a slot is still late."""
 
 

