@@ -98,7 +98,7 @@ def _raise(job: Job, reason: str, settings: Settings, clock: Clock) -> None:
         (standing,) = standings(connection, settings, clock, [job])
         connection.rollback()  # nobody waits for us while we wait for the mail server
         text = (
-            f"`{' '.join((*job.command, *job.arguments))}` did not do all of its work on {socket.gethostname()}, since "
+            f"`{job.typed}` did not do all of its work on {socket.gethostname()}, since "
             f"{_when(alarm, clock)}.\n\n{alarm['reason']}\n\nWhat happens next: {standing.hint(clock)}.\n\n"
             "`kibray-ops status` shows how every job stands. The next mail about this job says that it works again."
         )

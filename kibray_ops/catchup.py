@@ -37,11 +37,13 @@ def catch_up(
 
     A run that meets one of its own slot leaves it alone: two hosts may catch up at the same time.
     """
-    for job, missed in due(read(settings, clock, jobs), clock):
+    found = read(settings, clock, jobs)
+    owed = due(found, clock)
+    for job, missed in owed:
         report = runner.execute(
             job, settings=settings, clock=clock, trigger=Trigger.CATCH_UP, missed=missed, progress=progress
         )
         yield job, report
         if report.was_cut_short:
             return
-    alarms.review(read(settings, clock, jobs), settings, clock)
+    alarms.review(read(settings, clock, jobs) if owed else found, settings, clock)

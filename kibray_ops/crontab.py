@@ -96,7 +96,7 @@ class Schedule:
 def lines(program: Program, schedule: Schedule) -> list[str]:
     """Return a line for every start of every job, and the one of catch-up."""
     return [
-        *(program.line(at, *job.command, *job.arguments) for job in JOBS for at in schedule.times(job)),
+        *(program.line(at, *job.words) for job in JOBS for at in schedule.times(job)),
         program.line(CATCH_UP, "catch-up"),
     ]
 
@@ -201,5 +201,5 @@ def is_ours(entry: Entry) -> bool:
 
 def unknown(found: list[Entry]) -> list[str]:
     """Return the commands of lines that this version does not have."""
-    known = {(*job.command, *job.arguments) for job in JOBS} | {("catch-up",)}
+    known = {job.words for job in JOBS} | {("catch-up",)}
     return [" ".join(entry.command) for entry in found if entry.command not in known]

@@ -58,6 +58,16 @@ class Job:
         return self.command[-1].replace("-", "_")
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """Return what follows `kibray-ops` when the schedule starts the job."""
+        return (*self.command, *self.arguments)
+
+    @property
+    def typed(self) -> str:
+        """Return the same as one text."""
+        return " ".join(self.words)
+
+    @property
     def lock_name(self) -> str:
         """Return the name of the lock: one run at a time for each."""
         return self.lock or self.name

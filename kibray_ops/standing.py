@@ -92,7 +92,7 @@ class Standing:
 
     def hint(self, clock: Clock) -> str:
         """Return what happens next to a job that has not done its work, or what somebody should do."""
-        by_hand = f"`kibray-ops {' '.join((*self.job.command, *self.job.arguments))}` runs it by hand"
+        by_hand = f"`kibray-ops {self.job.typed}` runs it by hand"
         if self.missed is None:
             return f"it runs next on {clock.local(self.next.moment):%a %Y-%m-%d %H:%M}; {by_hand}"
         if self.missed.at is None:

@@ -23,7 +23,7 @@ def list_schedule(as_json: AsJSON = False) -> None:
     rows: list[dict[str, Any]] = [
         {
             "job": job.name,
-            "command": " ".join((*job.command, *job.arguments)),
+            "command": job.typed,
             "cron": job.cron,
             "schedule": described(job.cron or ""),
             "deadline": None if job.deadline is None else spelled(job.deadline),
@@ -70,6 +70,6 @@ def show_next(
             f"{clock.local(slot.moment):%a %Y-%m-%d %H:%M %Z}",
             f"{slot.moment:%a %H:%M}",
             spelled(slot.moment - now),
-            " ".join((*job.command, *job.arguments)),
+            job.typed,
         )
     render.console().print(table)

@@ -45,7 +45,7 @@ def list_jobs(as_json: Annotated[bool, typer.Option("--json", help="Print one JS
         {
             "job": job.name,
             "function": registry.FUNCTIONS + job.function,
-            "command": " ".join((*job.command, *job.arguments)),
+            "command": job.typed,
             "summary": job.summary,
             "schedule": described(job.cron or ""),
             "cron": job.cron,
