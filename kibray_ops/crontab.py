@@ -34,12 +34,23 @@ class Program:
     user: str = ""
     """For a system crontab, which says who runs each line."""
 
-    def line(self, times: str, *words: str) -> str:
-        """Return a line of the crontab; raises ConfigurationError for what cron would not understand."""
+    def __post_init__(self) -> None:
         if self.user and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?", self.user):
             raise ConfigurationError(f"{self.user!r} is no user's name.", hint="Name a user of this machine.")
+
+    def command(self, *words: str) -> tuple[str, ...]:
+        """Return what a schedule types to start something; raises ConfigurationError where nobody would find it."""
+        if not PurePath(self.path).is_absolute():
+            raise ConfigurationError(
+                "A schedule needs the absolute path of the kibray-ops program.",
+                hint="Name it: --program /usr/local/bin/kibray-ops.",
+            )
         settings = ("--env-file", self.env_file) if self.env_file else ()
-        command = shlex.join((self.path, *settings, "--cron", *words))
+        return (self.path, *settings, "--cron", *words)
+
+    def line(self, times: str, *words: str) -> str:
+        """Return a line of the crontab; raises ConfigurationError for what cron would not understand."""
+        command = shlex.join(self.command(*words))
         for letter, meaning in UNFIT.items():
             if letter in command:
                 raise ConfigurationError(
@@ -57,6 +68,8 @@ class Schedule:
     host: ZoneInfo
     today: date
     """Two calendar years from its own on are looked through for what the clocks do."""
+    makes_up_for_gaps: bool = True
+    """cron starts a time that its clock jumps over right after the jump; other engines leave it out that day."""
 
     def times(self, job: Job) -> list[str]:
         """Return the five fields of every line that a job needs on the host."""
@@ -78,9 +91,10 @@ class Schedule:
         while day.year < self.today.year + 2:
             if weekday == "*" or day.isoweekday() % 7 == int(weekday):
                 moment = datetime.combine(day, wall, self.business).astimezone(UTC)
-                # What the host's clock would show if it did not jump just then: a time that it jumps over is made up
-                # for by cron right after the jump.
-                offset = self.host.utcoffset((moment - timedelta(seconds=1)).astimezone(self.host))
+                # What the host's clock would show if it did not jump just then, where a time that it jumps over is
+                # made up for.
+                shown = moment - timedelta(seconds=1) if self.makes_up_for_gaps else moment
+                offset = self.host.utcoffset(shown.astimezone(self.host))
                 yield (moment + (offset or timedelta())).replace(tzinfo=None)
             day += DAY
 

@@ -15,7 +15,6 @@ from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, NullPool, Table, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
@@ -56,12 +55,14 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.is_sqlite = settings.database_url.startswith("sqlite")
+        self.is_sqlite = settings.sqlite_file is not None
 
     @cached_property
     def path(self) -> Path:
-        """Return the file of a SQLite database; %XX in the URL stands for a character."""
-        return Path(unquote(self.settings.database_url.partition(":///")[2])).absolute()
+        """Return the file of a SQLite database."""
+        if (found := self.settings.sqlite_file) is None:
+            raise RuntimeError("PostgreSQL has no file of ours.")
+        return found
 
     @cached_property
     def url(self) -> URL:

@@ -1,4 +1,4 @@
-"""How cron on this machine has to start us, so that the jobs find the settings that we have found."""
+"""How this machine's cron, or another engine, has to start us so that the jobs find the settings that we have found."""
 
 import os
 import re
@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from kibray_ops import crontab, host
+from kibray_ops import __version__, crontab, exports, host
 from kibray_ops import settings as configuration
 from kibray_ops.clock import machine_zone
 from kibray_ops.errors import ConfigurationError
@@ -38,11 +38,7 @@ def require_settings(settings: Settings, user: str = "", before: str = "") -> No
             f"The user {user} may not read {path}, where the settings are.",
             hint=f"Let it be that user's file: `chown {user} {path}`, mode 600.",
         )
-    if re.match(r"sqlite(\+\w+)?:///[^/]", str(settings["DATABASE_URL"] or "")):
-        raise ConfigurationError(
-            "DATABASE_URL names its file from the current directory, and cron works in another one.",
-            hint="Write the whole path: sqlite:////srv/kibray/db.sqlite3.",
-        )
+    _require_whole_path(settings)
     seen = configuration.load(Path(path) if path else None, environ=environment)
     lacking = [
         setting.variable
@@ -67,14 +63,25 @@ def generated(settings: Settings, today: date, *, path: str = "", user: str = ""
             f"A crontab has the times of this machine, and {error}.",
             hint="Set its zone, or TZ, to a name such as America/Denver.",
         ) from error
-    program = path or host.program_path()
-    if program is None or not Path(program).is_absolute():
-        raise ConfigurationError(
-            "cron needs the absolute path of the kibray-ops program.",
-            hint="Name it: `kibray-ops crontab generate --program /usr/local/bin/kibray-ops`.",
-        )
-    how = crontab.Program(program, _env_file(settings, user), user)
+    how = crontab.Program(path or host.program_path() or "", _env_file(settings, user), user)
     return crontab.system_file(how, schedule) if user else crontab.block(how, schedule)
+
+
+def _require_whole_path(settings: Settings) -> None:
+    if re.match(r"sqlite(\+\w+)?:///[^/]", str(settings["DATABASE_URL"] or "")):
+        raise ConfigurationError(
+            "DATABASE_URL names its file from the current directory, and the jobs are started in another one.",
+            hint="Write the whole path: sqlite:////srv/kibray/db.sqlite3.",
+        )
+
+
+def plan(settings: Settings, today: date, *, path: str = "", user: str = "", image: str = "") -> exports.Plan:
+    """Return what an export for another engine is made of. Raises KibrayOpsError."""
+    _require_whole_path(settings)
+    found = settings.raw["ENV_FILE"]
+    env_file = str(Path(found).absolute()) if found else ""
+    program = crontab.Program(path or host.program_path() or "", env_file, user or host.user_name())
+    return exports.Plan(settings, today, program, image or f"{exports.NAME}:{__version__}")
 
 
 def _env_file(settings: Settings, user: str) -> str:

@@ -243,6 +243,8 @@ class Execution:
         patience = HOLDER_PATIENCE
         with self.database.connect(read_only=True) as connection:
             while (holder := history.holder(connection, self.job)) is None and patience > 0:
+                if self.slot is not None and history.is_satisfied(connection, self.job, self.slot):
+                    raise _NothingToDo  # it has ended meanwhile: a host with the same schedule was faster
                 connection.rollback()
                 time.sleep(0.2)
                 patience -= 0.2

@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 from kibray_ops import registry
 from kibray_ops.clock import UTC_NAMES, machine_zone
 from kibray_ops.errors import SettingsInvalid
-from kibray_ops.text import MASK, is_mail_address
+from kibray_ops.text import MASK, is_mail_address, masked_url, passwords
 
 PREFIX = "KIBRAY_OPS_"
 Texts = dict[str, str]
@@ -228,6 +228,12 @@ class Settings:
             return str(url)
         return f"sqlite:///{quote(str(embedded_database()))}"
 
+    @cached_property
+    def sqlite_file(self) -> Path | None:
+        """Return the file of a SQLite database; %XX in the URL stands for a character. None for PostgreSQL."""
+        scheme, _, name = self.database_url.partition(":///")
+        return Path(unquote(name)).absolute() if scheme.startswith("sqlite") else None
+
     @property
     def is_embedded(self) -> bool:
         """Tell whether the database is the embedded default."""
@@ -246,7 +252,7 @@ class Settings:
             if not setting.secret or not value:
                 continue
             if setting.name == "DATABASE_URL":
-                found.update(_passwords(value))
+                found.update(passwords(value))
             else:
                 found.add(value)
         return tuple(sorted(found, key=len, reverse=True))
@@ -266,20 +272,8 @@ class Settings:
         """Return a setting's value as `config show` may print it."""
         value = self.raw.get(setting.name, "")
         if setting.name == "DATABASE_URL" and self.values["DATABASE_URL"] is not None:
-            return _masked_url(value)  # one that cannot be read is masked as a whole, below
+            return masked_url(value)  # one that cannot be read is masked as a whole, below
         return MASK if setting.secret and value else value
-
-
-def _passwords(url: str) -> set[str]:
-    """Return the passwords in a database URL, as written and as decoded."""
-    written = re.findall(r"://[^/@]*?:(.*)@", url) + re.findall(r"[?&](?:password|passfile|sslpassword)=([^&]*)", url)
-    return {form for password in written for form in (password, unquote(password)) if form}
-
-
-def _masked_url(url: str) -> str:
-    for password in _passwords(url):
-        url = url.replace(f":{password}@", f":{MASK}@").replace(f"={password}", f"={MASK}")
-    return url
 
 
 def embedded_database() -> Path:

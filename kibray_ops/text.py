@@ -1,6 +1,7 @@
-"""What other people wrote, made fit to print, and whether it is an address."""
+"""What other people wrote, made fit to print: whether it is an address, and what of it is secret."""
 
 import re
+from urllib.parse import unquote
 
 ATOM = r"""[^@\s<>()\[\],;:\\".]+"""
 MAIL_ADDRESS = re.compile(rf"(?!.*=\?){ATOM}(\.{ATOM})*@{ATOM}(\.{ATOM})*")
@@ -23,3 +24,16 @@ def printable(text: str) -> str:
 def is_mail_address(text: str) -> bool:
     """Tell whether a text is one e-mail address, and nothing else that a mail server would obey."""
     return len(text) <= LONGEST_MAIL_ADDRESS and text.isprintable() and MAIL_ADDRESS.fullmatch(text) is not None
+
+
+def passwords(url: str) -> set[str]:
+    """Return the passwords in a database URL, as written and as decoded."""
+    written = re.findall(r"://[^/@]*?:(.*)@", url) + re.findall(r"[?&](?:password|passfile|sslpassword)=([^&]*)", url)
+    return {form for password in written for form in (password, unquote(password)) if form}
+
+
+def masked_url(url: str) -> str:
+    """Return a database URL with its passwords masked."""
+    for password in passwords(url):
+        url = url.replace(f":{password}@", f":{MASK}@").replace(f"={password}", f"={MASK}")
+    return url

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from kibray_ops.errors import UsageError
 
@@ -48,14 +47,14 @@ class Sheet:
         Path(name).replace(self.path)
 
 
-def prepare(path: Path | None, *, as_json: bool, database_url: str) -> Sheet | None:
+def prepare(path: Path | None, *, as_json: bool, database: Path | None) -> Sheet | None:
     """Return the file to write, if one was asked for; raises UsageError when it cannot or must not be written."""
     if path is None:
         return None
     if str(path) != "-":
         path = path.resolve()  # through a link, not over it
     sheet = Sheet(path)
-    if _is_database(path, database_url):
+    if _is_database(path, database):
         raise UsageError(f"{path} is a database; the CSV file would replace it.", hint="Name another file.")
     if sheet.is_stdout and as_json:
         raise UsageError("--json and --csv - both want stdout.", hint="Name a file: --csv FILE.")
@@ -66,10 +65,10 @@ def prepare(path: Path | None, *, as_json: bool, database_url: str) -> Sheet | N
     return sheet
 
 
-def _is_database(path: Path, url: str) -> bool:
+def _is_database(path: Path, database: Path | None) -> bool:
     """Tell whether a path is the database in use, a file that belongs to it, or any SQLite database."""
-    if url.startswith("sqlite"):
-        database = Path(unquote(url.partition(":///")[2])).resolve()
+    if database is not None:
+        database = database.resolve()
         if path.parent == database.parent and path.name.startswith(database.name):
             return True
     if not path.is_file() or not os.access(path, os.R_OK):

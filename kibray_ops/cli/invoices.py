@@ -36,7 +36,7 @@ def aging(
     if by not in BY:
         raise UsageError(f"--by {by!r} is no group.", hint=f"Write {', '.join(BY)}.")
     found = settings.load().checked()
-    sheet = export.prepare(csv, as_json=as_json, database_url=found.database_url)
+    sheet = export.prepare(csv, as_json=as_json, database=found.sqlite_file)
     told = read(found, by=by, as_of=as_of)
     if sheet is not None:
         from kibray_ops.cli.views.invoices_ageing import csv_columns, lines

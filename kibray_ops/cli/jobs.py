@@ -173,7 +173,7 @@ def _start(
     found = settings.load()
     sheet = None
     try:
-        sheet = export.prepare(csv, as_json=as_json, database_url=found.database_url)
+        sheet = export.prepare(csv, as_json=as_json, database=found.sqlite_file)
         with watched(quiet=quiet or as_json or cron) as progress:
             report = _execute(job, options, found, trigger, progress, as_of=as_of, dry_run=dry_run, verbose=verbose)
     except KibrayOpsError as error:

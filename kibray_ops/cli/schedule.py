@@ -1,16 +1,19 @@
-"""kibray-ops schedule: when the jobs run."""
+"""kibray-ops schedule: when the jobs run, and what starts them where no cron does."""
 
+import shlex
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from kibray_ops import registry, settings
+from kibray_ops import deployment, exports, registry, settings
 from kibray_ops.cli import render
 from kibray_ops.cli.plain import PlainCommand, PlainGroup
 from kibray_ops.clock import Clock
+from kibray_ops.errors import UsageError
 
-app = typer.Typer(cls=PlainGroup, help="When the jobs run.", no_args_is_help=True)
+app = typer.Typer(cls=PlainGroup, help="When the jobs run: list, next, export.", no_args_is_help=True)
 AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -73,3 +76,45 @@ def show_next(
             job.typed,
         )
     render.console().print(table)
+
+
+OF_TARGET = {"systemd": ("program", "user"), "kubernetes": ("image",), "render": (), "celery": ()}
+"""The options that mean something to each engine."""
+
+
+@app.command(cls=PlainCommand)
+def export(
+    target: Annotated[str, typer.Option("--target", metavar="|".join(exports.TARGETS), help="The engine.")],
+    output: Annotated[str, typer.Option("--output", metavar="DIR", help="Where the files are written.")],
+    program: Annotated[
+        str | None, typer.Option("--program", metavar="PATH", help="systemd: the program; default: this one.")
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", metavar="NAME", help="systemd: who runs the jobs; default: you.")
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option("--image", metavar="NAME", help="kubernetes: the image; default: kibray-ops:VERSION.")
+    ] = None,
+) -> None:
+    """Write the schedule for another engine than this machine's cron; nothing is started by it.
+
+    The files start the same commands at the same times, in the zone of the business.
+    """
+    if target not in exports.TARGETS:
+        raise UsageError(f"There is no target {target!r}.", hint=f"The targets are {', '.join(exports.TARGETS)}.")
+    for name, value in (("program", program), ("user", user), ("image", image)):
+        if value is not None and name not in OF_TARGET[target]:
+            raise UsageError(f"--{name} means nothing to {target}.", hint="Leave it out.")
+    found = settings.load().checked()
+    today = Clock(found.zone).today()
+    plan = deployment.plan(found, today, path=program or "", user=user or "", image=image or "")
+    made = exports.export(target, plan)
+    directory = Path(output).absolute()
+    exports.write(made, directory)
+    out = render.console()
+    files = render.counted(len(made.files), "file")
+    out.print(f"{files} for {target} in {directory}, by the times of {found.zone.key}. Then:", soft_wrap=True)
+    if target in exports.NEED_A_SERVER and found.sqlite_file is not None:
+        out.print("  [yellow]# these settings name a SQLite file: there it has to be a PostgreSQL server[/]")
+    for step in made.steps:
+        out.print(f"  {step.format(directory=shlex.quote(str(directory)))}", soft_wrap=True, markup=False)

@@ -1,0 +1,125 @@
+"""The schedule for other engines than the cron of one machine: the registry in, files out.
+
+Every engine starts the words that a crontab would start, at the same times. So each keeps what holds under cron: the
+slot says what a run works for, the deadline whether it is still worth it, and the claim that it is done once, whatever
+an engine makes of an outage, of a change of the clocks, or of another engine beside it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from importlib import import_module
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from kibray_ops.crontab import Program, Schedule
+from kibray_ops.errors import ConfigurationError
+from kibray_ops.registry import CATCH_UP, JOBS, Job
+from kibray_ops.settings import Settings
+
+TARGETS = ("systemd", "kubernetes", "render", "celery")
+"""Each is a module here, whose `export` takes a Plan."""
+NEED_A_SERVER = ("kubernetes", "render")
+"""Where every run is on a machine of its own, which no SQLite file is."""
+MARK = "# Made by `kibray-ops schedule export`: export again, rather than change it."
+"""The first line of every file."""
+NAME = "kibray-ops"
+"""What the names of all units, jobs and services begin with."""
+ENV_FILE = "/etc/kibray-ops/env"
+"""Where the settings are expected, unless they were found elsewhere."""
+CATCH_UP_NAME = "catch-up"
+UTC = ZoneInfo("Etc/UTC")
+
+
+@dataclass(frozen=True)
+class Start:
+    """Something that an engine has to start."""
+
+    name: str
+    summary: str
+    words: tuple[str, ...]
+    """What follows `kibray-ops --cron`."""
+    times: str
+    """Five fields, in the zone."""
+    zone: str
+    worth: timedelta
+    """How late a start is still of use."""
+    limit: timedelta
+    """After so long the program has ended itself."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was made for an engine."""
+
+    files: Mapping[str, str]
+    """Name → text."""
+    steps: tuple[str, ...]
+    """What to type next; {directory} stands for where the files are."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an export is made of, beside the registry."""
+
+    settings: Settings
+    today: date
+    program: Program
+    """How a machine calls the program."""
+    image: str
+    """How a cluster calls it."""
+
+    @property
+    def zone(self) -> str:
+        """Return the name of the business zone."""
+        return self.settings.zone.key
+
+    def starts(self, *, only_utc: bool = False) -> list[Start]:
+        """Return everything to be started, for an engine that knows time zones, or knows UTC only.
+
+        Hourly jobs are started by UTC in any case: engines lose or double the hour in which clocks change.
+        """
+        business = UTC if only_utc else self.settings.zone
+        found = [start for job in JOBS for start in self._of(job, UTC if job.hourly else business)]
+        limit = sum((self._limit(job) for job in JOBS), timedelta())
+        summary = "Make up for what was missed or has failed."
+        quarter = timedelta(minutes=15)
+        return [*found, Start(CATCH_UP_NAME, summary, (CATCH_UP_NAME,), CATCH_UP, UTC.key, quarter, limit)]
+
+    def _of(self, job: Job, zone: ZoneInfo) -> list[Start]:
+        """Return one start for each line that a job would need in a crontab, which is one but for odd zones."""
+        schedule = Schedule(self.settings.zone, zone, self.today, makes_up_for_gaps=False)
+        worth = job.deadline or timedelta(hours=1)
+        names = (job.name, *(f"{job.name}-{number}" for number in range(2, 9)))
+        return [
+            Start(name, job.summary, job.words, times, zone.key, worth, self._limit(job))
+            for name, times in zip(names, schedule.times(job), strict=False)
+        ]
+
+    def _limit(self, job: Job) -> timedelta:
+        return timedelta(seconds=self.settings.time_limit("HARD", job.name))
+
+
+def export(target: str, plan: Plan) -> Export:
+    """Return the files for an engine, one of TARGETS; raises ConfigurationError for what it could not be told."""
+    made: Export = import_module(f"{__name__}.{target}").export(plan)
+    return made
+
+
+def write(made: Export, directory: Path) -> None:
+    """Write the files, all or none; one that is not of our making is never replaced. Raises ConfigurationError."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name in made.files:
+            path = directory / name
+            if path.exists() and not path.read_bytes().startswith(MARK.encode()):
+                raise ConfigurationError(
+                    f"{path} exists, and was not made by kibray-ops.",
+                    hint="Nothing was written. Name another directory with --output.",
+                )
+        for name, text in made.files.items():
+            (directory / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{error.filename} cannot be written: {error.strerror}.", hint="Name another directory with --output."
+        ) from error

@@ -1,0 +1,448 @@
+"""The exports for other engines: read by each one's own tool or schema, and fired while the clocks change."""
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from kibray_ops import exports, settings
+from kibray_ops.cli.app import main
+from kibray_ops.crontab import Program
+from kibray_ops.errors import ConfigurationError
+from kibray_ops.exports import MARK, TARGETS, Export, Plan
+from kibray_ops.registry import JOBS, Job
+from tests.debian_cron import numbers
+from tests.test_clock_changes import BY_WORDS, DAYS, OFFICES, WEEKS, assert_slots
+
+HAS_SYSTEMD = shutil.which("systemd-analyze") is not None
+needs_systemd = pytest.mark.skipif(not HAS_SYSTEMD, reason="there is no systemd-analyze (Debian: apt install systemd)")
+EVERYTHING = {job.words for job in JOBS} | {("catch-up",)}
+
+
+def made(target: str, zone: str = "America/Denver", *, today: date = date(2026, 5, 1), **environ: str) -> Export:
+    """Return an export of a machine with a PostgreSQL server."""
+    given = {"HOME": "/nonexistent", "KIBRAY_OPS_DATABASE_URL": "postgresql://kibray:hunter22@db/kibray"}
+    found = settings.load(environ=given | {"KIBRAY_OPS_TIMEZONE": zone} | environ).checked()
+    program = Program("/usr/local/bin/kibray-ops", "/srv/office/env", "kibray")
+    return exports.export(target, Plan(found, today, program, "registry.example.com/kibray-ops:1.0"))
+
+
+def cron_jobs(export: Export) -> list[dict[str, Any]]:
+    return [document for document in yaml.safe_load_all(export.files["cronjobs.yaml"]) if document]
+
+
+def container(cron_job: dict[str, Any]) -> dict[str, Any]:
+    (found,) = cron_job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert isinstance(found, dict)
+    return found
+
+
+def services(export: Export) -> list[dict[str, Any]]:
+    found = yaml.safe_load(export.files["render.yaml"])["services"]
+    assert isinstance(found, list)
+    return found
+
+
+def value(unit: str, name: str) -> str:
+    """Return what the only line of a unit with that name says."""
+    (found,) = re.findall(rf"^{name}=(.*)$", unit, re.M)
+    return str(found)
+
+
+def timers(export: Export) -> dict[tuple[str, ...], list[str]]:
+    """Return the words and the calendar of each timer."""
+    found = {}
+    for name, unit in export.files.items():
+        if name.endswith(".timer"):
+            service = export.files[name.replace(".timer", ".service")]
+            words = tuple(shlex.split(value(service, "ExecStart")))
+            found[words[words.index("--cron") + 1 :]] = re.findall(r"^OnCalendar=(.*)$", unit, re.M)
+    return found
+
+
+# ---- what every export has
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_is_exported_is_plain_and_has_no_secret(target: str) -> None:
+    for name, text in made(target).files.items():
+        assert text.startswith(f"{MARK}\n"), name
+        assert text.endswith("\n")
+        assert "hunter22" not in text
+        assert all(len(line) <= 400 for line in text.splitlines()) or name.endswith(".target")
+
+
+def test_every_engine_starts_every_job() -> None:
+    assert set(timers(made("systemd"))) == EVERYTHING
+    arguments = [container(found)["args"] for found in cron_jobs(made("kubernetes"))]
+    assert {tuple(words[3:]) for words in arguments} == EVERYTHING
+    assert {tuple(words[:3]) for words in arguments} == {("--env-file", "/etc/kibray-ops/env", "--cron")}
+    commands = [tuple(shlex.split(found["startCommand"])) for found in services(made("render"))]
+    assert {words[2:] for words in commands} == EVERYTHING
+    assert {words[:2] for words in commands} == {("kibray-ops", "--cron")}
+
+
+# ---- the clocks
+
+
+@cache
+def walls(zone: str, monday: date, office: str) -> list[tuple[datetime, datetime]]:
+    """Return every minute of the weeks from a Monday on: the moment, and what a clock in the zone shows."""
+    first = datetime(monday.year, monday.month, monday.day, tzinfo=ZoneInfo(office)).astimezone(UTC)
+    after = monday + timedelta(DAYS)
+    last = datetime(after.year, after.month, after.day, tzinfo=ZoneInfo(office)).astimezone(UTC)
+    minutes = int((last - first) / timedelta(minutes=1))
+    moments = [first + timedelta(minutes=n) for n in range(minutes)]
+    return [(moment, moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None)) for moment in moments]
+
+
+def matching(times: str, zone: str, monday: date, office: str) -> Iterator[datetime]:
+    """Yield when five fields match what the clock shows: a time that is jumped over never, one that repeats twice."""
+    minute, hour, _, _, weekday = times.split()
+    minutes, hours, weekdays = numbers(minute, 0, 59), numbers(hour, 0, 23), numbers(weekday, 0, 6)
+    for moment, wall in walls(zone, monday, office):
+        if wall.minute in minutes and wall.hour in hours and wall.isoweekday() % 7 in weekdays:
+            yield moment
+
+
+@pytest.mark.parametrize("season", WEEKS)
+@pytest.mark.parametrize("business", [*OFFICES, "Australia/Lord_Howe"])
+@pytest.mark.parametrize("target", ["kubernetes", "render"])
+def test_each_slot_once_when_the_clocks_change(target: str, business: str, season: str) -> None:
+    monday = WEEKS[season]
+    if business == "Australia/Lord_Howe":  # its clocks go by half an hour, and the other way round
+        monday = {"spring": date(2026, 9, 28), "fall": date(2026, 3, 30)}[season]
+    export = made(target, business, today=monday)
+    if target == "kubernetes":
+        found = [
+            (container(one)["args"][3:], one["spec"]["schedule"], one["spec"]["timeZone"]) for one in cron_jobs(export)
+        ]
+    else:
+        found = [(one["startCommand"].split()[2:], one["schedule"], "Etc/UTC") for one in services(export)]
+    times = [
+        (moment, BY_WORDS[tuple(words)])
+        for words, fields, zone in found
+        if words != ["catch-up"]
+        for moment in matching(fields, zone, monday, business)
+    ]
+    assert_slots(business, monday, sorted(times, key=lambda pair: pair[0]), timedelta())
+
+
+@needs_systemd
+@pytest.mark.parametrize(("business", "season"), [("America/Denver", "spring"), ("America/Denver", "fall")])
+def test_each_slot_once_by_systemds_own_calendar(business: str, season: str) -> None:
+    monday = WEEKS[season]
+    first, last = (walls(business, monday, business)[n][0] for n in (0, -1))
+    times: list[tuple[datetime, Job]] = []
+    for words, calendar in timers(made("systemd", business, today=monday)).items():
+        if words == ("catch-up",):
+            continue
+        for elapse in elapses(calendar, first, 24 * DAYS + 2 if "send" in words else 2 * DAYS + 2):
+            if elapse <= last:
+                times.append((elapse, BY_WORDS[words]))
+    assert_slots(business, monday, sorted(times, key=lambda pair: pair[0]), timedelta())
+
+
+def elapses(calendar: list[str], first: datetime, count: int) -> list[datetime]:
+    """Return when systemd would start something."""
+    base = (first - timedelta(seconds=1)).strftime("%Y-%m-%d %H:%M:%S UTC")
+    command = ["systemd-analyze", "calendar", f"--iterations={count}", f"--base-time={base}", *calendar]
+    shown = subprocess.run(command, env={"TZ": "UTC", "LC_ALL": "C"}, capture_output=True, text=True, check=True).stdout
+    found = re.findall(r"(?:Next elapse|Iter\. #\d+): \w{3} (\S+ \S+) UTC", shown)
+    assert len(found) == count * len(calendar)
+    return sorted(datetime.fromisoformat(text).replace(tzinfo=UTC) for text in found)
+
+
+# ---- systemd
+
+
+def written(export: Export, directory: Path) -> Path:
+    exports.write(export, directory)
+    return directory
+
+
+@needs_systemd
+def test_systemd_verifies_the_units(tmp_path: Path) -> None:
+    """The tool looks for the program, so a path with what means something in a unit is read back by it."""
+    odd = tmp_path / "bin 100% of $HOME"
+    odd.mkdir()
+    place = shutil.copy("/bin/true", odd / "kibray-ops")
+    given = Program(str(place), str(odd / "env"), "root")
+    found = settings.load(environ={"HOME": str(odd), "KIBRAY_OPS_TIMEZONE": "America/Denver"}).checked()
+    export = exports.export("systemd", Plan(found, date(2026, 5, 1), given, ""))
+    units = sorted(written(export, tmp_path / "units").iterdir())
+    told = subprocess.run(["systemd-analyze", "verify", *map(str, units)], capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stderr) == (0, "")
+    Path(place).unlink()
+    told = subprocess.run(["systemd-analyze", "verify", *map(str, units)], capture_output=True, text=True, check=False)
+    assert f"Command {place} is not executable" in told.stderr
+
+
+@needs_systemd
+def test_the_services_are_confined(tmp_path: Path) -> None:
+    directory = written(made("systemd"), tmp_path)
+    service = directory / "kibray-ops-generate-weekly-payroll.service"
+    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", "--threshold=20", str(service)]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stdout[-200:]
+
+
+def test_a_unit_says_what_the_issue_of_a_job_needs() -> None:
+    files = made("systemd", KIBRAY_OPS_HARD_TIME_LIMIT_GENERATE_WEEKLY_PAYROLL="3600").files
+    service, timer = (files[f"kibray-ops-generate-weekly-payroll.{kind}"] for kind in ("service", "timer"))
+    assert value(service, "User") == "kibray"
+    assert value(service, "NoNewPrivileges") == "yes"
+    assert value(service, "TimeoutStartSec") == str(3600 + 300)
+    assert value(service, "ExecStart") == (
+        "/usr/local/bin/kibray-ops --env-file /srv/office/env --cron payroll generate --week"
+    )
+    assert "ReadWritePaths" not in service  # the server keeps the data
+    assert value(timer, "OnCalendar") == "Mon *-*-* 07:00:00 America/Denver"
+    assert value(timer, "Persistent") == "yes"
+    assert value(files["kibray-ops-catch-up.timer"], "Persistent") == "no"
+    assert value(files["kibray-ops-cleanup-old-notifications.timer"], "OnCalendar") == (
+        "Sun *-*-* 02,03:00:00 America/Denver"
+    )
+    wanted = value(files["kibray-ops.target"], "Wants").split()
+    assert sorted(wanted) == sorted(name for name in files if name.endswith(".timer"))
+
+
+def test_jobs_may_write_where_their_files_are() -> None:
+    export = made(
+        "systemd",
+        KIBRAY_OPS_DATABASE_URL="sqlite:////srv/100%25/a b/kibray.sqlite3",
+        KIBRAY_OPS_EMAIL_BACKEND="file",
+        KIBRAY_OPS_EMAIL_DIR="/srv/mail",
+    )
+    service = export.files["kibray-ops-send-pending-notifications.service"]
+    assert re.findall(r"^ReadWritePaths=(.*)$", service, re.M) == ['-"/srv/100%%/a b"', "-/srv/mail"]
+
+
+def test_words_with_what_means_something_in_a_unit() -> None:
+    """As systemd.service(5) and systemd.unit(5) have it: $$ is a dollar, %% a percent sign, \\ a backslash."""
+    found = settings.load(environ={"HOME": "/", "KIBRAY_OPS_TIMEZONE": "America/Denver"}).checked()
+    program = Program("/opt/$HOME/100%/kibray-ops", """/srv/100% of "Ana's" $HOME\\env""")
+    export = exports.export("systemd", Plan(found, date(2026, 5, 1), program, ""))
+    assert value(export.files["kibray-ops-catch-up.service"], "ExecStart") == (
+        r"""/opt/$HOME/100%%/kibray-ops --env-file "/srv/100%% of \"Ana's\" $$HOME\\env" --cron catch-up"""
+    )
+
+
+def test_what_no_unit_can_say() -> None:
+    plan = Plan(
+        settings.load(environ={"HOME": "/", "TZ": "UTC"}), date(2026, 5, 1), Program("/opt/a\nb/kibray-ops"), ""
+    )
+    with pytest.raises(ConfigurationError):
+        exports.export("systemd", plan)
+
+
+# ---- Kubernetes
+
+
+@pytest.mark.parametrize("version", ["1.27.0", kubernetes_validate.latest_version()])
+def test_kubernetes_takes_the_cron_jobs(version: str) -> None:
+    for document in cron_jobs(made("kubernetes")):
+        kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_a_cron_job_says_what_a_job_needs() -> None:
+    found = {one["metadata"]["name"]: one["spec"] for one in cron_jobs(made("kubernetes"))}
+    assert len(found) == 11
+    assert all(len(name) <= 52 for name in found)  # Kubernetes adds eleven characters to the names of Jobs
+    payroll = found["kibray-ops-generate-weekly-payroll"]
+    assert (payroll["schedule"], payroll["timeZone"]) == ("0 7 * * 1", "America/Denver")
+    deadlines = {name.removeprefix("kibray-ops-"): spec["startingDeadlineSeconds"] for name, spec in found.items()}
+    assert {job.name: (job.deadline or timedelta(hours=1)).total_seconds() for job in JOBS} | {
+        "catch-up": 900
+    } == deadlines
+    for spec in found.values():
+        assert spec["concurrencyPolicy"] == "Forbid"
+        work = spec["jobTemplate"]["spec"]
+        assert (work["backoffLimit"], work["template"]["spec"]["restartPolicy"]) == (0, "Never")
+        assert work["activeDeadlineSeconds"] > 1800  # the run's own limit comes first
+        pod = work["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert pod["volumes"] == [{"name": "settings", "secret": {"secretName": "kibray-ops", "defaultMode": 0o440}}]
+        (only,) = pod["containers"]
+        assert only["image"] == "registry.example.com/kibray-ops:1.0"
+        assert only["securityContext"]["readOnlyRootFilesystem"]
+        assert not only["securityContext"]["allowPrivilegeEscalation"]
+        assert only["volumeMounts"] == [{"name": "settings", "mountPath": "/etc/kibray-ops", "readOnly": True}]
+        assert only["resources"]["limits"]["memory"]
+
+
+def test_the_image_is_made_of_what_there_is() -> None:
+    lines = made("kubernetes").files["Dockerfile"].splitlines()
+    instructions = {line.split()[0] for line in lines if line and not line.startswith("#")}
+    assert instructions == {"FROM", "COPY", "RUN", "USER", "ENTRYPOINT"}
+    root = Path(__file__).parent.parent
+    for line in lines:
+        if line.startswith("COPY"):
+            *sources, _target = line.split()[1:]
+            assert all((root / source).exists() for source in sources)
+    user = cron_jobs(made("kubernetes"))[0]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["securityContext"]
+    assert f"USER {user['runAsUser']}:{user['runAsGroup']}" in lines
+
+
+@pytest.mark.parametrize("image", ["two words", "a\nb: c", ""])
+def test_what_is_no_image(image: str) -> None:
+    found = settings.load(environ={"HOME": "/", "KIBRAY_OPS_TIMEZONE": "America/Denver"})
+    with pytest.raises(ConfigurationError):
+        exports.export("kubernetes", Plan(found, date(2026, 5, 1), Program("/k"), image))
+
+
+# ---- Render
+
+
+VARIABLE = {
+    "oneOf": [
+        {"required": ["fromGroup"], "properties": {"fromGroup": {"type": "string"}}, "additionalProperties": False},
+        {
+            "required": ["key", "value"],
+            "properties": {"key": {"type": "string"}, "value": {"type": ["string", "number"]}},
+            "additionalProperties": False,
+        },
+    ]
+}
+CRON_SERVICE = {
+    "type": "object",
+    "required": ["type", "name", "runtime", "schedule", "buildCommand", "startCommand"],
+    "properties": {
+        "type": {"const": "cron"},
+        "name": {"type": "string", "pattern": "^[a-z0-9-]+$"},
+        "runtime": {"enum": ["docker", "elixir", "go", "image", "node", "python", "ruby", "rust"]},
+        "plan": {"enum": ["starter", "standard", "pro", "pro plus", "pro max", "pro ultra"]},
+        "region": {"enum": ["frankfurt", "ohio", "oregon", "singapore", "virginia"]},
+        "schedule": {"type": "string", "pattern": r"^[0-9,]+ ([0-9,]+|\*) \* \* ([0-6]|\*)$"},
+        "buildCommand": {"type": "string"},
+        "startCommand": {"type": "string"},
+        "envVars": {"type": "array", "items": VARIABLE},
+    },
+    "additionalProperties": False,
+}
+BLUEPRINT = {
+    "type": "object",
+    "required": ["services"],
+    "properties": {"services": {"type": "array", "items": CRON_SERVICE}},
+    "additionalProperties": False,
+}
+"""What Render's Blueprint reference says of cron services, as far as it is used here."""
+
+
+def test_render_knows_the_fields() -> None:
+    export = made("render")
+    jsonschema.validate(yaml.safe_load(export.files["render.yaml"]), BLUEPRINT)
+    found = {one["name"]: one for one in services(export)}
+    assert len(found) == 11
+    payroll = found["kibray-ops-generate-weekly-payroll"]
+    assert payroll["schedule"] == "0 13,14 * * 1"
+    assert {"key": "KIBRAY_OPS_TIMEZONE", "value": "America/Denver"} in payroll["envVars"]
+
+
+# ---- the command
+
+
+Told = Callable[[str], tuple[int, str, str]]
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Told:
+    """Run the command, and return its exit code and what it told."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KIBRAY_OPS_TIMEZONE", "America/Denver")
+
+    def run(words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["schedule", "export", *shlex.split(words)])
+        streams = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, streams.out, streams.err
+
+    return run
+
+
+def test_the_command_writes_and_says_what_to_do_next(
+    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "two words"
+    words = "--target systemd --output 'two words' --program '/opt/Kibray Ops/kibray-ops'"
+    code, out, err = told(words)
+    assert (code, err) == (0, "")
+    assert out.startswith(f"23 files for systemd in {directory}, by the times of America/Denver. Then:\n")
+    assert f"  sudo install -m 644 '{directory}'/kibray-ops* /etc/systemd/system/\n" in out
+    assert len(list(directory.iterdir())) == 23
+    service = (directory / "kibray-ops-catch-up.service").read_text()
+    assert value(service, "ExecStart") == '"/opt/Kibray Ops/kibray-ops" --env-file /etc/kibray-ops/env --cron catch-up'
+
+    monkeypatch.setenv("KIBRAY_OPS_TIMEZONE", "US/Pacific")
+    assert told(words)[0] == 0
+    assert "America/Denver" not in "".join(path.read_text() for path in directory.iterdir())
+
+
+def test_the_settings_that_were_found_are_named(told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env_file = tmp_path / ".config" / "kibray-ops" / "env"
+    env_file.parent.mkdir(parents=True)
+    env_file.write_text("KIBRAY_OPS_PAYROLL_STATUS=draft\n")
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    for target, name in (("celery", "Procfile"), ("systemd", "kibray-ops-catch-up.service")):
+        program = "--program /k" if target == "systemd" else ""
+        assert told(f"--target {target} --output . {program}")[0] == 0
+        assert str(env_file) in (tmp_path / name).read_text()
+
+
+@pytest.mark.parametrize(("target", "is_warned"), [("kubernetes", True), ("render", True), ("systemd", False)])
+def test_no_pod_has_the_file_of_a_database(told: Told, target: str, is_warned: bool) -> None:
+    program = "--program /k" if target == "systemd" else ""
+    code, out, _ = told(f"--target {target} --output x {program}")
+    assert (code, "has to be a PostgreSQL server" in out) == (0, is_warned)
+
+
+def test_the_command_replaces_no_file_of_others(told: Told, tmp_path: Path) -> None:
+    theirs = tmp_path / "Dockerfile"
+    theirs.write_text("FROM scratch\n")
+    assert told("--target kubernetes --output .") == (
+        78,
+        "",
+        f"kibray-ops: {theirs} exists, and was not made by kibray-ops.\n"
+        "  Nothing was written. Name another directory with --output.\n",
+    )
+    assert theirs.read_text() == "FROM scratch\n"
+    assert not (tmp_path / "cronjobs.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("--target windows --output x", 2, "There is no target 'windows'."),
+        ("--target render --output x --user ana", 2, "--user means nothing to render."),
+        ("--target systemd --output x --image i", 2, "--image means nothing to systemd."),
+        ("--target systemd --output x --program k", 78, "needs the absolute path"),
+        ("--target systemd --output x --program /k --user 'a b'", 78, "no user's name"),
+        ("--target render --output taken/x", 78, "cannot be written: Not a directory."),
+        ("--target render", 2, "Missing option '--output'."),
+        ("--target systemd --output x --program /k", 78, "Write the whole path"),
+    ],
+)
+def test_wrong_words(
+    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, code: int, said: str
+) -> None:
+    if "whole path" in said:
+        monkeypatch.setenv("KIBRAY_OPS_DATABASE_URL", "sqlite:///kibray.sqlite3")
+    (tmp_path / "taken").touch()
+    ended, out, err = told(words)
+    assert (ended, out) == (code, "")
+    assert said in err
+    assert len(err.splitlines()) == 2
+    assert not (tmp_path / "x").exists()
