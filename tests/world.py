@@ -408,7 +408,9 @@ class Builder:
 
     def _create(self, name: str, template: str = "template1") -> str:
         with psycopg.connect(self.server_url, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')  # type: ignore[call-overload]
+            # Copying files beats copying pages through the log, which is the default.
+            statement = f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy'
+            connection.execute(statement)  # type: ignore[call-overload]
         return self.server_url.replace("/postgres?", f"/{name}?")
 
     def drop(self, world: World) -> None:
