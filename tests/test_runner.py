@@ -358,6 +358,7 @@ def test_connections_of_an_atomic_run_are_few(pg_world: World) -> None:
     with start(pg_world, "sleep", "seconds=2") as running:
         wait_until(lambda: statuses(pg_world) == ["running"])
         time.sleep(0.3)
+        pg_world.hang_up()
         with psycopg.connect(pg_world.url) as connection:
             count = (
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"

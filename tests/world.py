@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -100,6 +101,7 @@ class World:
     version: str
     directory: Path
     environment: dict[str, str] = field(default_factory=dict)
+    _kept: dict[str, psycopg.Connection[Any]] = field(default_factory=dict, repr=False)
 
     # ---- the application's side
 
@@ -116,6 +118,28 @@ class World:
         finally:
             connection.close()
 
+    @contextmanager
+    def _at_hand(self) -> Iterator[Any]:
+        """Give the test's own thread one connection for all it does: PostgreSQL starts a process for each."""
+        if self.engine == "sqlite" or threading.current_thread() is not threading.main_thread():
+            with self.connect() as connection:
+                yield connection
+            return
+        if self.url not in self._kept or self._kept[self.url].closed:
+            # A prepared statement would not notice what a test does to the tables.
+            self._kept[self.url] = psycopg.connect(
+                self.url,
+                autocommit=True,
+                prepare_threshold=None,
+                row_factory=psycopg.rows.dict_row,  # type: ignore[arg-type]
+            )
+        yield self._kept[self.url]
+
+    def hang_up(self) -> None:
+        """Close the connections that are kept."""
+        for kept in self._kept.values():
+            kept.close()
+
     @property
     def path(self) -> str:
         return self.url.removeprefix("sqlite:///")
@@ -124,7 +148,7 @@ class World:
         """Execute a statement with `?` marks and return its rows."""
         if self.engine == "postgresql":
             statement = statement.replace("?", "%s")
-        with self.connect() as connection:
+        with self._at_hand() as connection:
             cursor = connection.execute(statement, [self._bound(value) for value in values])
             return [dict(row) for row in cursor.fetchall()] if cursor.description else []
 
@@ -415,6 +439,7 @@ class Builder:
 
     def drop(self, world: World) -> None:
         """Drop a PostgreSQL database that a test has done with."""
+        world.hang_up()
         if world.engine == "postgresql":
             name = world.url.rpartition("/")[0] and world.url.split("?")[0].rpartition("/")[2]
             with psycopg.connect(self.server_url, autocommit=True) as connection:
