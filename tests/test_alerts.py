@@ -189,7 +189,7 @@ def test_whoever_comes_later_hears_of_what_is_overdue_then(newest: World) -> Non
 def test_ten_at_once_write_each_row_once(world: World) -> None:
     owner = world.office()
     invoices = [world.invoice(f"{number}", "SENT", YESTERDAY) for number in range(8)]
-    processes = [world.command("invoices", "check-overdue", "--as-of", TODAY) for _ in range(10)]
+    processes = [world.fork("invoices", "check-overdue", "--as-of", TODAY) for _ in range(10)]
     codes = [(process.communicate(timeout=120), process.returncode)[1] for process in processes]
     assert set(codes) <= {0, 75}
     assert 0 in codes
@@ -207,7 +207,7 @@ def test_twelve_at_once_tell_each_thing_once(world: World) -> None:
         for _ in range(3):
             world.touchup(project)
     jobs = (("inventory", "check-shortages"), ("touchups", "alert"), ("plans", "alert-incomplete")) * 4
-    processes = [world.command(*words, "--as-of", TODAY) for words in jobs]
+    processes = [world.fork(*words, "--as-of", TODAY) for words in jobs]
     codes = [(process.communicate(timeout=120), process.returncode)[1] for process in processes]
     assert set(codes) <= {0, 75}
     assert codes.count(0) >= 3
@@ -227,8 +227,8 @@ def test_killed_at_any_moment_and_run_again(world: World) -> None:
     words = ("invoices", "check-overdue", "--as-of", TODAY)
     chance = random.Random(world.url)
     for _ in range(4):
-        with world.command(*words) as process:
-            time.sleep(chance.uniform(0.4, 1.1))
+        with world.fork(*words) as process:
+            time.sleep(chance.uniform(0.05, 0.6))
             process.kill()
         counts = (
             len(told(world)),

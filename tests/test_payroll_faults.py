@@ -56,8 +56,8 @@ def test_killed_at_any_moment_and_run_again(world: World) -> None:
     slow_down(world)
     chance = random.Random(world.url)
     for _ in range(5):
-        with world.command(*WORDS) as process:
-            time.sleep(chance.uniform(0.5, 1.9))
+        with world.fork(*WORDS) as process:
+            time.sleep(chance.uniform(0.05, 1.3))
             process.kill()
         assert len(world.rows("core_payrollrecord")) in (0, STAFF)  # all or nothing
     end = time.monotonic() + 30
@@ -76,7 +76,7 @@ def test_killed_at_any_moment_and_run_again(world: World) -> None:
 
 def test_ten_at_once_give_one_payroll(world: World) -> None:
     staff(world, 12)
-    processes = [world.command(*WORDS) for _ in range(10)]
+    processes = [world.fork(*WORDS) for _ in range(10)]
     ended = [(process.communicate(timeout=120), process.returncode) for process in processes]
     codes = [code for _, code in ended]
     assert set(codes) <= {0, 75}, ended
@@ -90,7 +90,7 @@ def test_ten_at_once_give_one_payroll(world: World) -> None:
 def test_ten_crons_at_once_are_one_run_and_all_are_silent(newest: World) -> None:
     staff(newest, 4)
     words = ("--cron", "payroll", "generate", "--week", "--as-of", "2025-11-24T07:00")
-    processes = [newest.command(*words) for _ in range(10)]
+    processes = [newest.fork(*words) for _ in range(10)]
     ended = [(process.communicate(timeout=120), process.returncode) for process in processes]
     assert {(streams, code) for streams, code in ended} == {(("", ""), 0)}
     assert [(run["status"], run["slot"]) for run in newest.runs()] == [("succeeded", "2025-11-24T07:00")]
@@ -101,6 +101,7 @@ def test_sigterm_leaves_no_trace_but_the_record(newest: World) -> None:
     slow_down(newest)
     with newest.command(*WORDS) as process:
         while not newest.runs():
+            assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)

@@ -24,6 +24,7 @@ from kibray_ops.clock import Clock
 from kibray_ops.database import Database
 from kibray_ops.report import Report, Trigger
 from kibray_ops.runner import execute
+from tests.fork import Fork
 
 SCHEMA: dict[str, Any] = json.loads((Path(__file__).parent / "schema.json").read_text())
 VERSIONS = tuple(SCHEMA)
@@ -235,11 +236,13 @@ class World:
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         return subprocess.Popen(arguments, env=self.environ, cwd=self.directory, **(streams | popen))
 
+    def fork(self, *words: str) -> Fork:
+        """Start `kibray-ops` as a process of its own that has imported everything already."""
+        return Fork(words, self.environ, self.directory)
+
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `kibray-ops` to its end."""
-        with self.command(*words) as process:
-            out, err = process.communicate(timeout=120)
-        return subprocess.CompletedProcess(words, process.returncode, out, err)
+        return self.fork(*words).run()
 
     @property
     def settings(self) -> settings.Settings:
