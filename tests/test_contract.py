@@ -220,19 +220,32 @@ def notifications(world: World, count: int) -> None:
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("job", ALL, ids=name)
-def test_two_at_once_one_works_and_the_other_exits_75(job: Job, newest: World) -> None:
+def while_held(world: World, job: Job) -> Report:
+    """Return what becomes of a job while another run holds its lock."""
     from kibray_ops.database import Database, Lock
 
-    newest.project()
-    options = OPTIONS.get(job.name, {})
-    lock = Lock(Database(newest.settings), job.lock_name)
+    lock = Lock(Database(world.settings), job.lock_name)
     with lock.database.connect() as connection:
         assert lock.acquire(connection)
-        report = newest.execute(job, **options)
+        report = world.execute(job, **OPTIONS.get(job.name, {}))
         lock.release()
-    assert report.exit_code == 75
+    return report
+
+
+@pytest.mark.parametrize("job", ALL, ids=name)
+def test_two_at_once_one_works_and_the_other_exits_75(job: Job, newest: World) -> None:
+    newest.project()
+    options = OPTIONS.get(job.name, {})
     done(newest.execute(job, **options))
+    newest.sql("UPDATE kibray_ops_run SET status = 'running', finished_at = NULL")
+    report = while_held(newest, job)
+    assert report.exit_code == 75
+    assert f"{job.name} is already running on" in str(report.error)
+    done(newest.execute(job, **options))
+
+
+def test_a_lock_whose_holder_has_no_record_yet_is_waited_for_and_left(newest: World) -> None:
+    assert while_held(newest, ALL[0]).exit_code == 75
 
 
 @pytest.mark.parametrize("job", ALL, ids=name)
