@@ -9,9 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.builder import Builder
 from tests.post import Carrier, PostOffice, carrier, post_office
 from tests.sky import Sky, serving
-from tests.world import ENGINES, VERSIONS, Builder, World
+from tests.world import ENGINES, VERSIONS, World
 
 for name in [name for name in os.environ if name.startswith("KIBRAY_OPS_") or name == "DATABASE_URL"]:
     del os.environ[name]

@@ -12,7 +12,8 @@ from typing import Any
 
 import psycopg
 
-from tests.world import Builder, World
+from tests.builder import Builder
+from tests.world import World
 
 ROUNDS, TARGET, ALLOWANCE = 5, 1.5, 0.9
 
