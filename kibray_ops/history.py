@@ -13,6 +13,7 @@ from kibray_ops import __version__
 from kibray_ops.catalog import table_of
 from kibray_ops.models.operations import DONE, ENDED_BADLY, INTERRUPTED, RUNNING, SUCCEEDED, RunRecord
 from kibray_ops.registry import Job, sharing_lock
+from kibray_ops.report import Trigger
 from kibray_ops.schedule import Slot
 
 RUNS = table_of(RunRecord)
@@ -47,6 +48,17 @@ def holder(connection: Connection, job: Job) -> RowMapping | None:
         .order_by(col(RunRecord.id).desc())
     )
     return connection.execute(running).mappings().first()
+
+
+def last_scheduled(connection: Connection, since: datetime) -> RowMapping | None:
+    """Return the newest run that a schedule has started since a moment, wherever that was."""
+    started = (
+        select(RUNS)
+        .where(RUNS.c.started_at >= since, RUNS.c.trigger != Trigger.MANUAL)
+        .order_by(RUNS.c.started_at.desc())
+        .limit(1)
+    )
+    return connection.execute(started).mappings().first()
 
 
 def free_what_died(connection: Connection, job: Job, now: datetime) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -513,3 +514,20 @@ def test_a_cron_daemon_that_does_not_do(sqlite_world: World, start: str, said: s
     assert said in [one["message"] for one in found]
     assert all(one["hint"] and one["level"] != "ok" for one in found if one["message"] == said)
     assert shown.returncode == 1
+
+
+def test_where_something_else_starts_the_jobs_no_crontab_is_missed(
+    newest: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host with timers of systemd, a pod, a worker of Celery, or a second host."""
+    monkeypatch.setenv("PATH", str(newest.directory))  # no crontab
+    assert told(newest, "schedule") == []
+    assert told(newest, "crontab")[0][0] == "problem"
+    newest.execute(STATUSES)
+    assert told(newest, "schedule") == []
+    newest.execute(STATUSES, at="2025-11-25T07:00", trigger=Trigger.CRON)
+    assert says(told(newest, "schedule"), "ok", STATUSES, socket.gethostname(), "by a schedule")
+    assert told(newest, "crontab") == told(newest, "cron") == []
+    newest.sql("UPDATE kibray_ops_run SET started_at = ?", Clock(newest.settings.zone).now() - timedelta(hours=3))
+    assert told(newest, "schedule") == []
+    assert told(newest, "crontab")[0][0] == "problem"

@@ -23,7 +23,7 @@ def _everything(settings: Settings, *, online: bool) -> Iterator[Finding]:
     yield from _settings(settings)
     yield from _time_zone(settings)
     if settings["TIMEZONE"] is not None:
-        yield from cron.findings(settings, cron.place_of_block())
+        yield from _schedule(settings)
     if settings.problems:
         return
     from kibray_ops.doctor import services, storage
@@ -33,6 +33,18 @@ def _everything(settings: Settings, *, online: bool) -> Iterator[Finding]:
     yield from services.weather(settings, online=online)
     yield from services.alarms(settings, online=online)
     yield from storage.database(settings)
+
+
+def _schedule(settings: Settings) -> Iterator[Finding]:
+    """Yield whether cron starts the jobs here, or something else does: another engine, or another host's cron."""
+    place = cron.place_of_block()
+    if not settings.problems and not cron.has_block(place):
+        from kibray_ops.doctor import storage
+
+        if (started := storage.started_elsewhere(settings)) is not None:
+            yield ok("schedule", f"this machine's cron starts nothing, and need not: {started} by a schedule")
+            return
+    yield from cron.findings(settings, place)
 
 
 # ---- settings and time

@@ -26,7 +26,8 @@ def findings(settings: Settings, place: host.Place) -> Iterator[Finding]:
     except KibrayOpsError as error:
         yield wrong("cron's settings", error)
     if not block:
-        yield problem("crontab", f"there is no block of kibray-ops in {place}", "Run `kibray-ops crontab install`.")
+        hint = "Run `kibray-ops crontab install`, or let another engine start the jobs: `kibray-ops schedule export`."
+        yield problem("crontab", f"there is no block of kibray-ops in {place}", hint)
         return
     found = crontab.entries(block, system=place.is_system)
     yield from _lines(found)
@@ -42,13 +43,17 @@ def _user_of(block: str, place: host.Place) -> str:
 
 def place_of_block() -> host.Place:
     """Return where our lines stand: in the user's own crontab, unless they stand in /etc/cron.d only."""
-    try:
-        has_block = bool(crontab.own(host.UserCrontab().read()))
-    except KibrayOpsError:
-        has_block = False
-    if not has_block and host.SYSTEM_CRONTAB.exists():
+    if not has_block(host.UserCrontab()) and host.SYSTEM_CRONTAB.exists():
         return host.SystemFile(host.SYSTEM_CRONTAB)
     return host.UserCrontab()
+
+
+def has_block(place: host.Place) -> bool:
+    """Tell whether there are lines of ours, as far as they can be read."""
+    try:
+        return bool(crontab.own(place.read()))
+    except KibrayOpsError:
+        return False
 
 
 def _daemon() -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from itertools import chain
 
 from sqlalchemy import Connection, text
 
-from kibray_ops import host, provision
+from kibray_ops import history, host, provision
 from kibray_ops.catalog import Catalog, read_catalog, some
 from kibray_ops.clock import Clock, real_now
 from kibray_ops.database import Database, translated
@@ -22,6 +22,8 @@ OLDEST_SQLITE = (3, 35, 0)
 """The first that knows RETURNING."""
 ANY = "*"
 """Stands for any column of a table."""
+LATELY = timedelta(hours=2)
+"""Long enough for the hourly job."""
 SLIGHTLY_OFF, FAR_OFF = timedelta(seconds=5), timedelta(minutes=1)
 
 
@@ -37,6 +39,20 @@ def database(settings: Settings) -> Iterator[Finding]:
     except KibrayOpsError as error:
         found.append(wrong("database", error))
     yield from found
+
+
+def started_elsewhere(settings: Settings) -> str | None:
+    """Return which schedule has started a job lately, if one has and the database tells."""
+    clock = Clock(settings.zone)
+    try:
+        with translated(), Database(settings).connect(read_only=True) as connection:
+            read_catalog(connection).require_own()
+            run = history.last_scheduled(connection, clock.now() - LATELY)
+    except KibrayOpsError:
+        return None  # whatever that was is found further down
+    if run is None:
+        return None
+    return f"{run['job']} was started on {run['host']} at {clock.local(run['started_at']):%H:%M}"
 
 
 def _server(connection: Connection) -> Iterable[Finding]:
