@@ -77,7 +77,10 @@ def run(*words: str, dry_run: bool, scheduled: bool) -> dict[str, Any]:
             program.terminate()
             raise
     sys.stderr.write(said)
-    told: dict[str, Any] = json.loads(output) if output else {}
+    try:
+        told: dict[str, Any] = json.loads(output)
+    except ValueError:
+        told = {}  # it was killed, or ended by its hard time limit
     if program.returncode != 0:
         account = _account(" ".join(words), told, program.returncode)
         log.error(account)  # Celery itself would tell where in this module it was raised, which helps nobody

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from kibray_ops import __version__, crontab, exports, host
 from kibray_ops import settings as configuration
-from kibray_ops.clock import machine_zone
+from kibray_ops.clock import UTC_NAMES, machine_zone
 from kibray_ops.errors import ConfigurationError
 from kibray_ops.settings import Settings
 
@@ -78,6 +78,11 @@ def _require_whole_path(settings: Settings) -> None:
 def plan(settings: Settings, today: date, *, path: str = "", user: str = "", image: str = "") -> exports.Plan:
     """Return what an export for another engine is made of. Raises KibrayOpsError."""
     _require_whole_path(settings)
+    if settings.sources["TIMEZONE"] == "this machine" and settings.zone.key in UTC_NAMES:
+        raise ConfigurationError(
+            "TIMEZONE is not set, and this machine runs on UTC: every job would be started hours off.",
+            hint="Set KIBRAY_OPS_TIMEZONE to the zone of the business, for example America/Denver.",
+        )
     found = settings.raw["ENV_FILE"]
     env_file = str(Path(found).absolute()) if found else ""
     program = crontab.Program(path or host.program_path() or "", env_file, user or host.user_name())

@@ -409,6 +409,15 @@ def test_no_pod_has_the_file_of_a_database(told: Told, target: str, is_warned: b
     assert (code, "has to be a PostgreSQL server" in out) == (0, is_warned)
 
 
+def test_a_machine_in_utc_does_not_decide_on_the_zone(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KIBRAY_OPS_TIMEZONE")
+    monkeypatch.setenv("TZ", "Etc/UTC")
+    code, _, err = told("--target render --output x")
+    assert (code, "Set KIBRAY_OPS_TIMEZONE" in err) == (78, True)
+    monkeypatch.setenv("TZ", "America/Denver")
+    assert told("--target render --output x")[0] == 0
+
+
 def test_the_command_replaces_no_file_of_others(told: Told, tmp_path: Path) -> None:
     theirs = tmp_path / "Dockerfile"
     theirs.write_text("FROM scratch\n")

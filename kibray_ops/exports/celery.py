@@ -26,8 +26,10 @@ def export(plan: Plan) -> Export:
     shown = "\n".join(f"#   {when:<24} {name}" for when, name in times)
     text = PROCFILE.format(mark=MARK, zone=plan.zone, times=shown, environment=environment)
     steps = (
-        "pip install 'kibray-ops[celery]'   # on every host that works",
+        "# on every host that works, where pyproject.toml is:",
+        "pip install '.[celery]'",
         "export CELERY_BROKER_URL=redis://HOST:6379/0",
-        "honcho start --procfile {directory}/Procfile   # or any other that starts processes",
+        "# or with any other program that starts processes:",
+        "honcho start --procfile {directory}/Procfile",
     )
     return Export({"Procfile": text}, steps)

@@ -110,7 +110,8 @@ def export(plan: Plan) -> Export:
         "Dockerfile": DOCKERFILE.format(mark=MARK, image=plan.image, user=USER_ID),
     }
     steps = (
-        f"docker build --file {{directory}}/Dockerfile --tag {plan.image} .   # beside pyproject.toml",
+        "# where pyproject.toml is:",
+        f"docker build --file {{directory}}/Dockerfile --tag {plan.image} .",
         f"docker push {plan.image}",
         f"kubectl create secret generic {NAME} --from-file=env={ENV_FILE}",
         "kubectl apply --filename {directory}/cronjobs.yaml",

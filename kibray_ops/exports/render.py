@@ -32,7 +32,8 @@ def export(plan: Plan) -> Export:
     """Return the Blueprint."""
     services = "".join(_service(plan, start) for start in plan.starts(only_utc=True))
     steps = (
-        "cp {directory}/render.yaml .   # beside pyproject.toml, in the repository that Render builds",
+        "# beside pyproject.toml, in the repository that Render builds:",
+        "cp {directory}/render.yaml .",
         f"# make the environment group {NAME} in Render's dashboard, then a Blueprint of the repository",
     )
     return Export({"render.yaml": HEAD.format(mark=MARK, name=NAME) + services}, steps)
