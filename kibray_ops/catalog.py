@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Connection, Table, TableClause, literal_column, null, select, text
 from sqlalchemy import column as column_clause
 from sqlalchemy import table as table_clause
 from sqlmodel import SQLModel, col
 
+from kibray_ops.clock import show_the_same
 from kibray_ops.errors import ConfigurationError, TablesMissing, TablesOutdated
 from kibray_ops.models.kibray.base import Kibray
 from kibray_ops.models.operations import HEAD, KNOWN_REVISIONS, VERSION_TABLE, Operations, State
@@ -140,13 +142,29 @@ class Catalog:
 
 def baseline(connection: Connection) -> datetime | None:
     """Return the moment of going live: what was before it is neither missed nor sent."""
-    value = connection.execute(select(col(State.value)).where(col(State.key) == "baseline")).scalar()
+    value = noted(connection, "baseline")
     try:
         return datetime.fromisoformat(value) if value else None
     except ValueError:
         raise ConfigurationError(
             "The baseline in kibray_ops_state is no moment.", hint="Set it anew: `kibray-ops runs baseline MOMENT`."
         ) from None
+
+
+def require_zone(connection: Connection, zone: ZoneInfo, moment: datetime) -> None:
+    """Raise ConfigurationError where the database's schedule keeps other times than ours: two hosts must agree."""
+    kept = noted(connection, "zone")
+    if kept is not None and not show_the_same(zone, kept, moment):
+        raise ConfigurationError(
+            f"The schedule of this database keeps the times of {kept}, and here TIMEZONE is {zone.key}.",
+            hint=f"Set KIBRAY_OPS_TIMEZONE={kept}; if the business has moved, `kibray-ops runs baseline now` says so.",
+        )
+
+
+def noted(connection: Connection, key: str) -> str | None:
+    """Return a fact about this installation."""
+    value: str | None = connection.execute(select(col(State.value)).where(col(State.key) == key)).scalar()
+    return value
 
 
 def some(names: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from kibray_ops import alarms, runner
-from kibray_ops.catalog import read_catalog
+from kibray_ops.catalog import read_catalog, require_zone
 from kibray_ops.clock import Clock
 from kibray_ops.database import Database, translated
 from kibray_ops.job import Progress, unwatched
@@ -17,6 +17,7 @@ def read(settings: Settings, clock: Clock, jobs: Sequence[Job] = JOBS) -> list[S
     """Return how jobs stand; raises what keeps it from being read."""
     with translated(), Database(settings).connect(read_only=True) as connection:
         read_catalog(connection).require_own()
+        require_zone(connection, clock.zone, clock.now())
         return standings(connection, settings, clock, jobs)
 
 

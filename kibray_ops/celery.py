@@ -17,7 +17,7 @@ from celery import Celery
 from celery.schedules import BaseSchedule, crontab, schedstate
 
 from kibray_ops import settings
-from kibray_ops.errors import KibrayOpsError
+from kibray_ops.errors import KibrayOpsError, TryAgainLater
 from kibray_ops.exports import CATCH_UP_NAME
 from kibray_ops.registry import CATCH_UP, JOBS, named
 from kibray_ops.schedule import slot_after, slot_before
@@ -85,13 +85,17 @@ def run(*words: str, dry_run: bool, scheduled: bool) -> dict[str, Any]:
         account = _account(" ".join(words), told, program.returncode)
         log.error(account)  # Celery itself would tell where in this module it was raised, which helps nobody
         raise RunFailed(account)
-    result: dict[str, Any] = told.get("result", told)
+    if "runs" in told:  # of catch-up; the rows have what people earn, and stay out of the broker
+        return {"runs": [{name: one[name] for name in ("job", "slot", "status", "exit_code")} for one in told["runs"]]}
+    result: dict[str, Any] = told["result"]
     return result
 
 
 def _account(words: str, told: dict[str, Any], code: int) -> str:
     if error := told.get("error"):
         return f"{error['message']} {error['hint']}"
+    if code == TryAgainLater.exit_code:
+        return f"`{words}` could not begin. `kibray-ops doctor` tells more."
     where = f"runs show {told['run_id']}" if told.get("run_id") else "runs list"
     return f"`{words}` ended with exit code {code}. `kibray-ops {where}` tells more."
 

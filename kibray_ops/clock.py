@@ -55,6 +55,16 @@ def real_now() -> datetime:
     return datetime.now(UTC)  # noqa: TID251 - this is the one place
 
 
+def show_the_same(zone: ZoneInfo, other: str, moment: datetime) -> bool:
+    """Tell whether clocks in two zones show the same at a moment; one that is not known here shows something else."""
+    try:
+        return (
+            zone.key == other or moment.astimezone(zone).utcoffset() == moment.astimezone(ZoneInfo(other)).utcoffset()
+        )
+    except (LookupError, ValueError, OSError):
+        return False
+
+
 def machine_zone(tz: str | None) -> str:
     """Return the name of the zone of this machine: what an environment's `TZ` says, or where it has none the system's.
 

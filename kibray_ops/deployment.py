@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from kibray_ops import __version__, crontab, exports, host
 from kibray_ops import settings as configuration
-from kibray_ops.clock import UTC_NAMES, machine_zone
+from kibray_ops.clock import UTC_NAMES, Clock, machine_zone
 from kibray_ops.errors import ConfigurationError
 from kibray_ops.settings import Settings
 
@@ -73,20 +73,44 @@ def _require_whole_path(settings: Settings) -> None:
             "DATABASE_URL names its file from the current directory, and the jobs are started in another one.",
             hint="Write the whole path: sqlite:////srv/kibray/db.sqlite3.",
         )
-
-
-def plan(settings: Settings, today: date, *, path: str = "", user: str = "", image: str = "") -> exports.Plan:
-    """Return what an export for another engine is made of. Raises KibrayOpsError."""
-    _require_whole_path(settings)
-    if settings.sources["TIMEZONE"] == "this machine" and settings.zone.key in UTC_NAMES:
+    if settings["EMAIL_BACKEND"] == "file" and not Path(settings["EMAIL_DIR"] or "/").is_absolute():
         raise ConfigurationError(
-            "TIMEZONE is not set, and this machine runs on UTC: every job would be started hours off.",
-            hint="Set KIBRAY_OPS_TIMEZONE to the zone of the business, for example America/Denver.",
+            "EMAIL_DIR is named from the current directory, and the jobs are started in another one.",
+            hint="Write the whole path.",
         )
-    found = settings.raw["ENV_FILE"]
-    env_file = str(Path(found).absolute()) if found else ""
+
+
+def plan(target: str, *, path: str = "", user: str = "", image: str = "") -> exports.Plan:
+    """Return what an export for another engine is made of. Raises KibrayOpsError."""
+    settings = configuration.load()
+    if target == "systemd" and not settings.raw["ENV_FILE"] and Path(exports.ENV_FILE).exists():
+        settings = configuration.load(Path(exports.ENV_FILE))  # what the units will read
+    settings.checked()
+    _require_whole_path(settings)
+    if settings.sources["TIMEZONE"] == "this machine" and (
+        target in exports.ELSEWHERE or settings.zone.key in UTC_NAMES
+    ):
+        raise ConfigurationError(
+            f"TIMEZONE is not set, and that of this machine, {settings.zone.key}, need not be that of the business.",
+            hint="Set KIBRAY_OPS_TIMEZONE, for example to America/Denver.",
+        )
+    if target == "systemd":
+        _require_user(settings, user)
+    env_file = str(Path(settings.raw["ENV_FILE"]).absolute()) if settings.raw["ENV_FILE"] else ""
     program = crontab.Program(path or host.program_path() or "", env_file, user or host.user_name())
-    return exports.Plan(settings, today, program, image or f"{exports.NAME}:{__version__}")
+    return exports.Plan(settings, Clock(settings.zone).today(), program, image or f"{exports.NAME}:{__version__}")
+
+
+def _require_user(settings: Settings, user: str) -> None:
+    if not user and host.user_name() == "root":
+        raise ConfigurationError(
+            "The jobs would run as root, who may do everything.", hint="Name who is to run them: --user kibray."
+        )
+    if settings.is_embedded and user not in ("", host.user_name()):
+        raise ConfigurationError(
+            f"The embedded database is in a directory of {host.user_name()}, and the jobs would run as {user}.",
+            hint="Name the database that they are to use: KIBRAY_OPS_DATABASE_URL.",
+        )
 
 
 def _env_file(settings: Settings, user: str) -> str:

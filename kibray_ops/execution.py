@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import Session
 
 from kibray_ops import __version__, errors, history
-from kibray_ops.catalog import Catalog, baseline, read_catalog
+from kibray_ops.catalog import Catalog, baseline, read_catalog, require_zone
 from kibray_ops.clock import Clock
 from kibray_ops.database import Database, Lock, let_go, translated
 from kibray_ops.job import Outcome, Progress, Run
@@ -175,6 +175,8 @@ class Execution:
             else:
                 with translated():
                     self._perform_by_item()
+        except _NothingToDo:
+            raise
         except (Exception, KeyboardInterrupt) as error:
             # By now the work is rolled back and its locks are gone: the record cannot wait for ourselves.
             let_go(error)
@@ -187,6 +189,7 @@ class Execution:
         """Leave when nothing is owed to the slot; return why its job is paused, if it is."""
         if self.slot is None:
             return None
+        require_zone(connection, self.clock.zone, self.slot.moment)
         if history.is_satisfied(connection, self.job, self.slot):
             raise _NothingToDo
         live = baseline(connection)
@@ -246,8 +249,8 @@ class Execution:
                 if self.slot is not None and history.is_satisfied(connection, self.job, self.slot):
                     raise _NothingToDo  # it has ended meanwhile: a host with the same schedule was faster
                 connection.rollback()
-                time.sleep(0.2)
-                patience -= 0.2
+                time.sleep(0.05)
+                patience -= 0.05
         if self.slot is not None:
             if holder is not None and holder["slot"] != self.slot.key:
                 self._record_skip(f"Run {holder['id']} of {holder['job']} was still under way.")
@@ -368,27 +371,24 @@ class Execution:
             raise errors.JobBusy("Another run declared this one dead and took over.", hint="Nothing was written.")
 
     def _record_failure(self, error: BaseException) -> None:
-        if isinstance(error, _NothingToDo) or (self.report.run_id is None and self.slot is None):
+        if self.report.run_id is None and self.slot is None:
             return
         told = explained(error)
         account = told.message
         if not isinstance(error, errors.KibrayOpsError | KeyboardInterrupt):
             account = "".join(traceback.format_exception(error))
-        status, account = status_of(told), self.settings.redact(account)
+        ended: dict[str, Any] = {
+            "status": status_of(told),
+            "exit_code": told.exit_code,
+            "error": self.settings.redact(account),
+        }
         try:
             with translated(), self.database.connect() as connection:
                 if self.report.run_id is None:
                     # It failed before it could claim its slot: catch-up and `status` are to know of the try.
-                    self.report.run_id = self._begin(connection, status, exit_code=told.exit_code, error=account)
+                    self.report.run_id = self._begin(connection, **ended)
                 else:
-                    history.end(
-                        connection,
-                        self.report.run_id,
-                        status=status,
-                        exit_code=told.exit_code,
-                        now=self.clock.real(),
-                        error=account,
-                    )
+                    history.end(connection, self.report.run_id, now=self.clock.real(), **ended)
                 connection.commit()
         except errors.KibrayOpsError as unrecorded:
             # The next run finds a record that is still `running` and writes it down as interrupted.

@@ -10,13 +10,14 @@ from typing import Any
 from sqlalchemy import Connection, Table, text
 
 from kibray_ops import registry
-from kibray_ops.catalog import Catalog, read_catalog
+from kibray_ops.catalog import Catalog, noted, read_catalog
 from kibray_ops.catalog import baseline as noted_baseline
 from kibray_ops.database import Database, Lock, translated
 from kibray_ops.errors import ConfigurationError, TablesMissing, UsageError
 from kibray_ops.models.kibray.base import Kibray
 from kibray_ops.models.operations import HEAD, VERSION_TABLE, Operations
 from kibray_ops.registry import Job
+from kibray_ops.settings import Settings
 
 LATER_TABLES = tuple(table for job in registry.JOBS for table in job.reads_later)
 """Tables that only the later schema version of Kibray has."""
@@ -41,8 +42,8 @@ def kibray_tables() -> dict[str, Table]:
 def init(database: Database, *, standalone: bool, baseline: datetime | None, now: datetime) -> Initialised:
     """Make or upgrade our own tables and note the baseline, in one transaction.
 
-    `standalone` also makes Kibray's tables, but only in an empty database. The baseline is noted once; a given one
-    moves it. Raises TablesMissing, UsageError and the database's errors.
+    `standalone` also makes Kibray's tables, but only in an empty database. The baseline is noted once, and the zone
+    with it; a given one moves both. Raises TablesMissing, UsageError and the database's errors.
     """
     if standalone and database.is_sqlite and not database.path.exists():
         try:
@@ -59,9 +60,11 @@ def init(database: Database, *, standalone: bool, baseline: datetime | None, now
         made = _kibray_tables(connection, standalone=standalone)
         before = read_catalog(connection).revision
         _upgrade(connection)
-        noted = _note_baseline(connection, baseline, now)
+        live = _note_baseline(connection, baseline, now)
+        if baseline is not None or noted(connection, "zone") is None:
+            _note_zone(connection, database.settings)
         connection.commit()
-    return Initialised(before, noted, made)
+    return Initialised(before, live, made)
 
 
 def _kibray_tables(connection: Connection, *, standalone: bool) -> bool:
@@ -118,11 +121,20 @@ def _note_baseline(connection: Connection, baseline: datetime | None, now: datet
     if baseline is None and (held := noted_baseline(connection)):
         return held
     moment = baseline or now
-    connection.execute(text("DELETE FROM kibray_ops_state WHERE key = 'baseline'"))
-    connection.execute(
-        text("INSERT INTO kibray_ops_state (key, value) VALUES ('baseline', :value)"), {"value": moment.isoformat()}
-    )
+    _note(connection, "baseline", moment.isoformat())
     return moment
+
+
+def _note_zone(connection: Connection, settings: Settings) -> None:
+    """Note whose times the schedule keeps, for the hosts to come; a zone that is only this machine's says nothing."""
+    if settings.sources["TIMEZONE"] != "this machine":
+        _note(connection, "zone", settings.zone.key)
+
+
+def _note(connection: Connection, key: str, value: str) -> None:
+    connection.execute(text("DELETE FROM kibray_ops_state WHERE key = :key"), {"key": key})
+    statement = text("INSERT INTO kibray_ops_state (key, value) VALUES (:key, :value)")
+    connection.execute(statement, {"key": key, "value": value})
 
 
 @dataclass(frozen=True)
@@ -203,12 +215,13 @@ def grants(role: str, catalog: Catalog | None = None) -> str:
 
 
 def move_baseline(database: Database, moment: datetime) -> datetime | None:
-    """Move the moment of going live, and return where it was."""
+    """Move the moment of going live, from which on the schedule keeps our times, and return where it was."""
     with translated(), database.connect() as connection:
         read_catalog(connection).require_own()
         before = None
         with suppress(ConfigurationError):  # one that nobody can read is replaced
             before = noted_baseline(connection)
         _note_baseline(connection, moment, moment)
+        _note_zone(connection, database.settings)
         connection.commit()
     return before

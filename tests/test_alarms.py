@@ -140,7 +140,7 @@ def test_the_staging_copy_tells_its_own_address(office: World, post: PostOffice)
 
 def test_what_is_late_is_told_once_too(office: World, post: PostOffice) -> None:
     """Rows are held the whole morning: every run gives way, nothing has failed, and the payroll is not there."""
-    office.sql("UPDATE kibray_ops_state SET value = '2025-11-24T13:59:00+00:00'")
+    office.sql("UPDATE kibray_ops_state SET value = '2025-11-24T13:59:00+00:00' WHERE key = 'baseline'")
     for at in ("07:00", "07:22", "07:37"):
         go(office, "refuse", at, code=75)
     late = [f"{MONDAY}T07:54", f"{MONDAY}T07:56", f"{MONDAY}T08:07"]
@@ -154,7 +154,7 @@ def test_what_is_late_is_told_once_too(office: World, post: PostOffice) -> None:
 
 
 def test_a_job_that_cron_never_started_is_told(office: World, post: PostOffice) -> None:
-    office.sql("UPDATE kibray_ops_state SET value = '2025-11-24T13:59:00+00:00'")
+    office.sql("UPDATE kibray_ops_state SET value = '2025-11-24T13:59:00+00:00' WHERE key = 'baseline'")
     alarms.review(
         catchup.read(office.settings, office.at(f"{MONDAY}T09:00"), [PAYROLL]),
         office.settings,
@@ -169,7 +169,7 @@ def test_a_run_that_the_hard_limit_ends_is_told(office: World, post: PostOffice,
     sky.geocoder_faults = [Reply(b"{}", delay=20)]
     office.environment |= {f"KIBRAY_OPS_{which}_TIME_LIMIT": "1" for which in ("SOFT", "HARD")}
     away = (9 - datetime.now(UTC).hour + 12) % 24 - 12  # noqa: TID251 - a zone in which it is 9 o'clock now
-    office.environment["KIBRAY_OPS_TIMEZONE"] = f"Etc/GMT{-away:+d}"
+    office.move(f"Etc/GMT{-away:+d}")
     told = office.run("--cron", "weather", "fetch-snapshots")
     assert told.returncode == 124
     assert subjects(post) == ["fetch-weather-snapshots needs a look"]
@@ -308,7 +308,7 @@ def test_a_lost_table_of_ours_is_named_before_anything_is_done(office: World, po
 
 def test_the_grace_of_a_slow_job_is_its_own(office: World) -> None:
     office.environment["KIBRAY_OPS_SOFT_TIME_LIMIT_GENERATE_WEEKLY_PAYROLL"] = "60"
-    office.sql("UPDATE kibray_ops_state SET value = '2025-11-24T13:59:00+00:00'")
+    office.sql("UPDATE kibray_ops_state SET value = '2025-11-24T13:59:00+00:00' WHERE key = 'baseline'")
     late = [
         one.is_late
         for minutes in (30, 31, 32)

@@ -277,7 +277,7 @@ def test_a_killed_run_is_freed_and_tried_again(newest: World) -> None:
 
 def test_a_run_of_the_slot_that_is_under_way_is_left_alone(newest: World) -> None:
     """A real process holds the lock and the claim; catch-up ends in silence and starts nothing."""
-    newest.environment["KIBRAY_OPS_TIMEZONE"] = "Etc/UTC"
+    newest.move("Etc/UTC")
     now = datetime.now(UTC)  # noqa: TID251
     slow = replace(playing(PAYROLL, "sleep"), cron=f"{now.minute} {now.hour} * * *")
     runs: list[Report] = []

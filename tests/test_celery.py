@@ -103,8 +103,8 @@ class Office:
         for name in ("queue", "control", "results", "zones/Test"):
             (self.directory / name).mkdir(parents=True)
         (self.directory / "celery_settings.py").write_text(CONFIGURATION.format(self.directory))
+        world.move("Test/Office")
         world.environment |= {
-            "KIBRAY_OPS_TIMEZONE": "Test/Office",
             "PYTHONTZPATH": str(self.directory / "zones"),
             "PYTHONPATH": f"{self.directory}:{Path(__file__).parent.parent}",
             "CELERY_CONFIG_MODULE": "celery_settings",

@@ -64,7 +64,7 @@ def assert_slots(business: str, monday: date, times: list[tuple[datetime, Job]],
             first = datetime(monday.year, monday.month, monday.day, tzinfo=office).astimezone(UTC)
             after = monday + timedelta(DAYS)
             end = datetime(after.year, after.month, after.day, tzinfo=office).astimezone(UTC)
-            first = first.replace(minute=0)  # where the local hour begins at half past
+            first += timedelta(minutes=-first.minute % 60)  # where the local hour begins at half past
             hours = -((first - end) // timedelta(hours=1))
             expected = [f"{first + timedelta(hours=n):%Y-%m-%dT%H:%M}Z" for n in range(hours)]
             assert sorted(slots[job.name]) == expected

@@ -570,7 +570,8 @@ def test_the_real_cron_runs_the_job_at_its_time(
     exports = " ".join(f"{name}={zones[name]}" for name in ("PYTHONTZPATH", "TZDIR"))
     program.write_text(f'#!/bin/sh\nexport {exports}\nexec {sys.executable} -m kibray_ops "$@"\n')
     program.chmod(0o755)
-    at_home(sqlite_world, KIBRAY_OPS_TIMEZONE="Test/Office")
+    sqlite_world.move("Test/Office")
+    at_home(sqlite_world)
     told = run(sqlite_world, "crontab", "install", "--program", str(program), around=apart, **zones)
     assert told.returncode == 0, told.stderr
     home = f"HOME={sqlite_world.directory}\n"

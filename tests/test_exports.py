@@ -1,5 +1,6 @@
 """The exports for other engines: read by each one's own tool or schema, and fired while the clocks change."""
 
+import os
 import re
 import shlex
 import shutil
@@ -239,6 +240,14 @@ def test_words_with_what_means_something_in_a_unit() -> None:
     )
 
 
+def test_a_database_behind_a_link_has_two_directories(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "kibray.sqlite3").symlink_to(tmp_path / "data" / "real.sqlite3")
+    export = made("systemd", KIBRAY_OPS_DATABASE_URL=f"sqlite:///{tmp_path}/kibray.sqlite3")
+    service = export.files["kibray-ops-catch-up.service"]
+    assert re.findall(r"^ReadWritePaths=(.*)$", service, re.M) == [f"-{tmp_path}", f"-{tmp_path}/data"]
+
+
 def test_what_no_unit_can_say() -> None:
     plan = Plan(
         settings.load(environ={"HOME": "/", "TZ": "UTC"}), date(2026, 5, 1), Program("/opt/a\nb/kibray-ops"), ""
@@ -295,7 +304,7 @@ def test_the_image_is_made_of_what_there_is() -> None:
     assert f"USER {user['runAsUser']}:{user['runAsGroup']}" in lines
 
 
-@pytest.mark.parametrize("image", ["two words", "a\nb: c", ""])
+@pytest.mark.parametrize("image", ["two words", "a\nb: c", "", "reg;id:1", "-x", "a{b}:1"])
 def test_what_is_no_image(image: str) -> None:
     found = settings.load(environ={"HOME": "/", "KIBRAY_OPS_TIMEZONE": "America/Denver"})
     with pytest.raises(ConfigurationError):
@@ -362,6 +371,7 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("KIBRAY_OPS_TIMEZONE", "America/Denver")
+    monkeypatch.setenv("KIBRAY_OPS_DATABASE_URL", "postgresql://kibray:hunter22@db/kibray")
 
     def run(words: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:
@@ -377,10 +387,11 @@ def test_the_command_writes_and_says_what_to_do_next(
     told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = tmp_path / "two words"
-    words = "--target systemd --output 'two words' --program '/opt/Kibray Ops/kibray-ops'"
+    words = "--target systemd --output 'two words' --user kibray --program '/opt/Kibray Ops/kibray-ops'"
     code, out, err = told(words)
     assert (code, err) == (0, "")
     assert out.startswith(f"23 files for systemd in {directory}, by the times of America/Denver. Then:\n")
+    assert "  # set in this shell only, and the jobs will need it too: KIBRAY_OPS_DATABASE_URL\n" in out
     assert f"  sudo install -m 644 '{directory}'/kibray-ops* /etc/systemd/system/\n" in out
     assert len(list(directory.iterdir())) == 23
     service = (directory / "kibray-ops-catch-up.service").read_text()
@@ -397,25 +408,84 @@ def test_the_settings_that_were_found_are_named(told: Told, tmp_path: Path, monk
     env_file.write_text("KIBRAY_OPS_PAYROLL_STATUS=draft\n")
     monkeypatch.delenv("XDG_CONFIG_HOME")
     for target, name in (("celery", "Procfile"), ("systemd", "kibray-ops-catch-up.service")):
-        program = "--program /k" if target == "systemd" else ""
+        program = "--program /k --user kibray" if target == "systemd" else ""
         assert told(f"--target {target} --output . {program}")[0] == 0
-        assert str(env_file) in (tmp_path / name).read_text()
+        text = (tmp_path / name).read_text()
+        assert str(env_file) in text
+        assert "KIBRAY_OPS_TIMEZONE=America/Denver" in text  # the file does not have it
+    env_file.write_text("KIBRAY_OPS_TIMEZONE=US/Pacific\n")
+    monkeypatch.delenv("KIBRAY_OPS_TIMEZONE")
+    assert "by the times of US/Pacific" in told("--target systemd --output . --program /k --user kibray")[1]
+    assert "TIMEZONE" not in (tmp_path / "kibray-ops-catch-up.service").read_text()  # the file rules
+    assert told("--target kubernetes --output .")[0] == 0
+    assert f"--from-file=env={env_file}" in (tmp_path / "cronjobs.yaml").read_text()
 
 
 @pytest.mark.parametrize(("target", "is_warned"), [("kubernetes", True), ("render", True), ("systemd", False)])
-def test_no_pod_has_the_file_of_a_database(told: Told, target: str, is_warned: bool) -> None:
-    program = "--program /k" if target == "systemd" else ""
+def test_no_pod_has_the_file_of_a_database(
+    told: Told, monkeypatch: pytest.MonkeyPatch, target: str, is_warned: bool
+) -> None:
+    monkeypatch.setenv("KIBRAY_OPS_DATABASE_URL", "sqlite:////srv/kibray.sqlite3")
+    program = "--program /k --user kibray" if target == "systemd" else ""
     code, out, _ = told(f"--target {target} --output x {program}")
     assert (code, "has to be a PostgreSQL server" in out) == (0, is_warned)
 
 
-def test_a_machine_in_utc_does_not_decide_on_the_zone(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("target", "here", "code"),
+    [
+        ("render", "Etc/UTC", 78),
+        ("render", "Europe/Berlin", 78),
+        ("celery", "Etc/UTC", 78),
+        ("celery", "US/Mountain", 0),
+    ],
+)
+def test_the_zone_of_a_machine_decides_for_that_machine_only(
+    told: Told, monkeypatch: pytest.MonkeyPatch, target: str, here: str, code: int
+) -> None:
     monkeypatch.delenv("KIBRAY_OPS_TIMEZONE")
-    monkeypatch.setenv("TZ", "Etc/UTC")
-    code, _, err = told("--target render --output x")
-    assert (code, "Set KIBRAY_OPS_TIMEZONE" in err) == (78, True)
-    monkeypatch.setenv("TZ", "America/Denver")
-    assert told("--target render --output x")[0] == 0
+    monkeypatch.setenv("KIBRAY_OPS_DATABASE_URL", "sqlite:////srv/kibray.sqlite3")
+    monkeypatch.setenv("TZ", here)
+    ended, _, err = told(f"--target {target} --output x")
+    assert (ended, "Set KIBRAY_OPS_TIMEZONE" in err) == (code, code != 0)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root would run them as root")
+def test_root_is_not_taken_for_granted(told: Told) -> None:
+    assert "Name who is to run them" in told("--target systemd --output x --program /k")[2]
+    assert told("--target systemd --output x --program /k --user root")[0] == 0
+
+
+def test_what_a_path_and_an_image_may_hold(told: Told, tmp_path: Path) -> None:
+    """Braces and brackets mean something to what formats and prints."""
+    code, out, err = told("--target celery --output '{nv}[/b][red]x'")
+    assert (code, err) == (0, "")
+    assert f"in {tmp_path}/{{nv}}[/b][red]x, by" in out
+    assert f"--procfile '{tmp_path}/{{nv}}[/b][red]x'/Procfile" in out
+
+
+def test_files_are_replaced_all_or_none(told: Told, tmp_path: Path) -> None:
+    """Of two files one cannot be made anew: the other stays as it was."""
+    assert told("--target kubernetes --output .")[0] == 0
+    before = (tmp_path / "cronjobs.yaml").read_text()
+    (tmp_path / ".Dockerfile.new").mkdir()
+    code, _, err = told("--target kubernetes --output . --image other:2")
+    assert (code, len(err.splitlines())) == (78, 2)
+    assert (tmp_path / "cronjobs.yaml").read_text() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".Dockerfile.new", "Dockerfile", "cronjobs.yaml"]
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
+def test_what_is_no_file_is_not_written(told: Told, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "Procfile"
+    if kind == "link":
+        path.symlink_to(tmp_path / "nowhere")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    assert "was not made by kibray-ops" in told("--target celery --output .")[2]
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_the_command_replaces_no_file_of_others(told: Told, tmp_path: Path) -> None:
@@ -437,10 +507,13 @@ def test_the_command_replaces_no_file_of_others(told: Told, tmp_path: Path) -> N
         ("--target windows --output x", 2, "There is no target 'windows'."),
         ("--target render --output x --user ana", 2, "--user means nothing to render."),
         ("--target systemd --output x --image i", 2, "--image means nothing to systemd."),
-        ("--target systemd --output x --program k", 78, "needs the absolute path"),
+        ("--target systemd --output x --program k --user ana", 78, "needs the absolute path"),
         ("--target systemd --output x --program /k --user 'a b'", 78, "no user's name"),
         ("--target render --output taken/x", 78, "cannot be written: Not a directory."),
         ("--target render", 2, "Missing option '--output'."),
+        ("--target render --output ''", 2, "names no directory"),
+        ("--target systemd --output x --program /k --user ana", 78, "embedded database"),
+        ("--target systemd --output x --program /k", 78, "EMAIL_DIR"),
         ("--target systemd --output x --program /k", 78, "Write the whole path"),
     ],
 )
@@ -449,6 +522,11 @@ def test_wrong_words(
 ) -> None:
     if "whole path" in said:
         monkeypatch.setenv("KIBRAY_OPS_DATABASE_URL", "sqlite:///kibray.sqlite3")
+    elif "embedded" in said:
+        monkeypatch.delenv("KIBRAY_OPS_DATABASE_URL")
+    elif "EMAIL_DIR" in said:
+        monkeypatch.setenv("KIBRAY_OPS_EMAIL_BACKEND", "file")
+        monkeypatch.setenv("KIBRAY_OPS_EMAIL_DIR", "mails")
     (tmp_path / "taken").touch()
     ended, out, err = told(words)
     assert (ended, out) == (code, "")

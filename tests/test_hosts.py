@@ -10,9 +10,15 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
+import pytest
+
+from kibray_ops.catchup import read
+from kibray_ops.doctor import examine
+from kibray_ops.errors import ConfigurationError
+from kibray_ops.report import Trigger
 from tests.sky import Sky
 from tests.test_clock_changes import fired
-from tests.world import World
+from tests.world import World, done
 
 TUESDAY, DAYS = date(2026, 10, 27), 7
 """From here to Monday, over the night in which an hour repeats."""
@@ -105,3 +111,53 @@ def test_two_hosts_do_each_slot_of_a_week_once(pg_world: World, sky: Sky) -> Non
     assert {row["status"] for row in pg_world.outbox()} == {"sent"}
     sent = len(list((pg_world.directory / "mail").glob("*.eml")))
     assert sent == len({row["batch"] for row in pg_world.outbox()})
+
+
+# ---- the zone that hosts have in common
+
+
+def test_a_host_in_another_zone_does_none_of_the_schedules_work(newest: World) -> None:
+    """It would claim Monday's payroll when Monday comes to its own zone, and pay a week that is not over."""
+    newest.environment["KIBRAY_OPS_TIMEZONE"] = "Asia/Kolkata"
+    report = newest.execute("generate-weekly-payroll", at="2025-11-24T07:30", trigger=Trigger.CRON)
+    assert report.exit_code == 78
+    assert str(report.error) == (
+        "The schedule of this database keeps the times of America/Denver, and here TIMEZONE is Asia/Kolkata."
+    )
+    assert newest.runs() == []
+    with pytest.raises(ConfigurationError):
+        read(newest.settings, newest.at("2025-11-24T09:00"))
+    found = examine(newest.settings, online=False)
+    assert "problem" in {one.level for one in found if one.subject == "time zone"}
+    done(newest.execute("generate-weekly-payroll", at="2025-11-24T07:30"))  # by hand it is for a person to say
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "code"),
+    [
+        ("US/Mountain", "2025-07-07T07:30", 0),
+        ("America/Phoenix", "2025-11-24T07:30", 0),
+        ("America/Phoenix", "2025-07-07T07:30", 78),
+    ],
+)
+def test_what_counts_is_what_the_clocks_show(sqlite_world: World, zone: str, at: str, code: int) -> None:
+    sqlite_world.environment["KIBRAY_OPS_TIMEZONE"] = zone
+    assert sqlite_world.execute("update-invoice-statuses", at=at, trigger=Trigger.CRON).exit_code == code
+
+
+def test_the_zone_is_noted_once_and_moves_with_the_baseline(sqlite_world: World) -> None:
+    def noted() -> list[str]:
+        return [row["value"] for row in sqlite_world.sql("SELECT value FROM kibray_ops_state WHERE key = 'zone'")]
+
+    assert noted() == ["America/Denver"]
+    sqlite_world.environment["KIBRAY_OPS_TIMEZONE"] = "America/Phoenix"
+    assert sqlite_world.run("db", "init").returncode == 0
+    assert noted() == ["America/Denver"]
+    assert sqlite_world.run("runs", "baseline", "now").returncode == 0
+    assert noted() == ["America/Phoenix"]
+    sqlite_world.environment["KIBRAY_OPS_TIMEZONE"] = ""
+    assert sqlite_world.run("db", "init", "--baseline", "2026-01-01").returncode == 0
+    assert noted() == ["America/Phoenix"]  # a zone that is only this machine's says nothing
+    sqlite_world.sql("DELETE FROM kibray_ops_state WHERE key = 'zone'")  # from before it was noted
+    sqlite_world.environment["KIBRAY_OPS_TIMEZONE"] = "Asia/Kolkata"
+    assert sqlite_world.execute("update-invoice-statuses", at="2026-11-24T07:30", trigger=Trigger.CRON).exit_code == 0

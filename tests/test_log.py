@@ -61,7 +61,8 @@ def test_what_was_held_back_is_told_when_the_hard_limit_ends_the_run(newest: Wor
     sky.geocoder_faults = [Reply(b"{}", delay=20)]
     newest.environment |= {f"KIBRAY_OPS_{which}_TIME_LIMIT": "1" for which in ("SOFT", "HARD")}
     away = (9 - datetime.now(UTC).hour + 12) % 24 - 12  # noqa: TID251 - a zone in which it is 9 o'clock now
-    newest.environment |= {"KIBRAY_OPS_TIMEZONE": f"Etc/GMT{-away:+d}", "KIBRAY_OPS_LOG_LEVEL": "info"}
+    newest.move(f"Etc/GMT{-away:+d}")
+    newest.environment["KIBRAY_OPS_LOG_LEVEL"] = "info"
     told = newest.run("--cron", "weather", "fetch-snapshots")
     assert told.returncode == 124
     first, second, *_ = told.stderr.splitlines()

@@ -543,7 +543,7 @@ def test_a_baseline_to_come_is_told(sqlite_world: World) -> None:
     assert shown.returncode == 0
     assert "Before the baseline, 2099-01-05 00:00, no job runs by itself." in shown.stdout
     assert "2099-01-05" in next(line for line in shown.stdout.splitlines() if line.startswith(PAYROLL.name))
-    sqlite_world.sql("UPDATE kibray_ops_state SET value = 'rubbish'")
+    sqlite_world.sql("UPDATE kibray_ops_state SET value = 'rubbish' WHERE key = 'baseline'")
     told = sqlite_world.run("status")
     assert (told.returncode, "`kibray-ops runs baseline MOMENT`" in told.stderr) == (78, True)
     assert sqlite_world.run("runs", "baseline", "now").returncode == 0

@@ -229,6 +229,11 @@ class World:
         zone = self.settings.zone
         return Simulated(zone, moment=datetime.fromisoformat(wall).replace(tzinfo=zone).astimezone(UTC))
 
+    def move(self, zone: str) -> None:
+        """Let the business be in another time zone, and its database know."""
+        self.environment["KIBRAY_OPS_TIMEZONE"] = zone
+        self.sql("UPDATE kibray_ops_state SET value = ? WHERE key = 'zone'", zone)
+
     def runs(self) -> list[dict[str, Any]]:
         """Return our run records, oldest first."""
         return self.sql("SELECT * FROM kibray_ops_run ORDER BY id")

@@ -105,16 +105,20 @@ def export(
     for name, value in (("program", program), ("user", user), ("image", image)):
         if value is not None and name not in OF_TARGET[target]:
             raise UsageError(f"--{name} means nothing to {target}.", hint="Leave it out.")
-    found = settings.load().checked()
-    today = Clock(found.zone).today()
-    plan = deployment.plan(found, today, path=program or "", user=user or "", image=image or "")
+    if not output:
+        raise UsageError("--output names no directory.", hint="`.` is the current one.")
+    plan = deployment.plan(target, path=program or "", user=user or "", image=image or "")
     made = exports.export(target, plan)
     directory = Path(output).absolute()
     exports.write(made, directory)
+    count = render.counted(len(made.files), "file")
+    remarks = []
+    if target in exports.ELSEWHERE and plan.settings.sqlite_file is not None:
+        remarks.append("# a SQLite file is on one machine: there it has to be a PostgreSQL server")
+    if lacking := plan.only_here:
+        remarks.append(f"# set in this shell only, and the jobs will need it too: {', '.join(lacking)}")
     out = render.console()
-    files = render.counted(len(made.files), "file")
-    out.print(f"{files} for {target} in {directory}, by the times of {found.zone.key}. Then:", soft_wrap=True)
-    if target in exports.NEED_A_SERVER and found.sqlite_file is not None:
-        out.print("  [yellow]# these settings name a SQLite file: there it has to be a PostgreSQL server[/]")
-    for step in made.steps:
-        out.print(f"  {step.format(directory=shlex.quote(str(directory)))}", soft_wrap=True, markup=False)
+    out.print(f"{count} for {target} in {directory}, by the times of {plan.zone}. Then:", soft_wrap=True, markup=False)
+    for step in (*remarks, *made.steps):
+        words = step.replace("{directory}", shlex.quote(str(directory)))
+        out.print(f"  {words}", soft_wrap=True, markup=False)

@@ -8,7 +8,7 @@ from itertools import chain
 from sqlalchemy import Connection, text
 
 from kibray_ops import history, host, provision
-from kibray_ops.catalog import Catalog, read_catalog, some
+from kibray_ops.catalog import Catalog, read_catalog, require_zone, some
 from kibray_ops.clock import Clock, real_now
 from kibray_ops.database import Database, translated
 from kibray_ops.doctor.finding import Finding, ok, problem, sentence, warning, wrong
@@ -100,6 +100,10 @@ def _tables(connection: Connection, database: Database, settings: Settings) -> I
         yield wrong("own tables", error)
         return
     yield ok("own tables", f"are at revision {catalog.revision}")
+    try:
+        require_zone(connection, settings.zone, real_now())
+    except KibrayOpsError as error:
+        yield wrong("time zone", error)
     yield from _privileges(connection, catalog) if connection.dialect.name == "postgresql" else _file(database)
     yield from _jobs(connection, settings)
 

@@ -5,7 +5,9 @@ slot says what a run works for, the deadline whether it is still worth it, and t
 an engine makes of an outage, of a change of the clocks, or of another engine beside it.
 """
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib import import_module
@@ -15,12 +17,12 @@ from zoneinfo import ZoneInfo
 from kibray_ops.crontab import Program, Schedule
 from kibray_ops.errors import ConfigurationError
 from kibray_ops.registry import CATCH_UP, JOBS, Job
-from kibray_ops.settings import Settings
+from kibray_ops.settings import DECLARED, Settings
 
 TARGETS = ("systemd", "kubernetes", "render", "celery")
 """Each is a module here, whose `export` takes a Plan."""
-NEED_A_SERVER = ("kubernetes", "render")
-"""Where every run is on a machine of its own, which no SQLite file is."""
+ELSEWHERE = ("kubernetes", "render")
+"""Where runs are on other machines: these have neither our zone nor a SQLite file of ours."""
 MARK = "# Made by `kibray-ops schedule export`: export again, rather than change it."
 """The first line of every file."""
 NAME = "kibray-ops"
@@ -70,17 +72,39 @@ class Plan:
     """How a cluster calls it."""
 
     @property
+    def env_file(self) -> str:
+        """Return where the settings are: where they were found, or are expected."""
+        return self.program.env_file or ENV_FILE
+
+    @property
+    def pinned(self) -> Mapping[str, str]:
+        """Return the zone as a variable, unless the env file has it: then whoever changes it there is obeyed."""
+        in_file = self.settings.sources["TIMEZONE"] == self.program.env_file
+        return {} if in_file else {"KIBRAY_OPS_TIMEZONE": self.zone}
+
+    @property
     def zone(self) -> str:
         """Return the name of the business zone."""
         return self.settings.zone.key
 
+    @property
+    def only_here(self) -> tuple[str, ...]:
+        """Return the variables that this shell has, and the jobs need to be given too."""
+        return tuple(
+            setting.variable
+            for setting in DECLARED
+            if self.settings.sources[setting.name].startswith("environment")
+            and setting.name not in ("ENV_FILE", "TIMEZONE")
+        )
+
     def starts(self, *, only_utc: bool = False) -> list[Start]:
         """Return everything to be started, for an engine that knows time zones, or knows UTC only.
 
-        Hourly jobs are started by UTC in any case: engines lose or double the hour in which clocks change.
+        Hourly jobs are started by UTC in any case, as their slots are: engines lose or double the hour in which clocks
+        change.
         """
-        business = UTC if only_utc else self.settings.zone
-        found = [start for job in JOBS for start in self._of(job, UTC if job.hourly else business)]
+        zone = UTC if only_utc else self.settings.zone
+        found = [start for job in JOBS for start in self._of(job, UTC if job.hourly else zone)]
         limit = sum((self._limit(job) for job in JOBS), timedelta())
         summary = "Make up for what was missed or has failed."
         quarter = timedelta(minutes=15)
@@ -88,7 +112,8 @@ class Plan:
 
     def _of(self, job: Job, zone: ZoneInfo) -> list[Start]:
         """Return one start for each line that a job would need in a crontab, which is one but for odd zones."""
-        schedule = Schedule(self.settings.zone, zone, self.today, makes_up_for_gaps=False)
+        business = UTC if job.hourly else self.settings.zone
+        schedule = Schedule(business, zone, self.today, makes_up_for_gaps=False)
         worth = job.deadline or timedelta(hours=1)
         names = (job.name, *(f"{job.name}-{number}" for number in range(2, 9)))
         return [
@@ -108,18 +133,32 @@ def export(target: str, plan: Plan) -> Export:
 
 def write(made: Export, directory: Path) -> None:
     """Write the files, all or none; one that is not of our making is never replaced. Raises ConfigurationError."""
+    unfinished = {directory / name: directory / f".{name}.new" for name in made.files}
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name in made.files:
-            path = directory / name
-            if path.exists() and not path.read_bytes().startswith(MARK.encode()):
+        for path in unfinished:
+            if os.path.lexists(path) and not _is_ours(path):
                 raise ConfigurationError(
                     f"{path} exists, and was not made by kibray-ops.",
                     hint="Nothing was written. Name another directory with --output.",
                 )
-        for name, text in made.files.items():
-            (directory / name).write_text(text, encoding="utf-8")
+        for path, new in unfinished.items():
+            new.write_text(made.files[path.name], encoding="utf-8")
+        for path, new in unfinished.items():
+            new.replace(path)
     except OSError as error:
         raise ConfigurationError(
-            f"{error.filename} cannot be written: {error.strerror}.", hint="Name another directory with --output."
+            f"{error.filename or directory} cannot be written: {error.strerror}.",
+            hint="Nothing was replaced. Name another directory with --output.",
         ) from error
+    finally:
+        for new in unfinished.values():
+            with suppress(OSError):
+                new.unlink(missing_ok=True)
+
+
+def _is_ours(path: Path) -> bool:
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(MARK)) == MARK.encode()

@@ -17,12 +17,14 @@ beat: {environment}celery -A kibray_ops beat --loglevel=info
 
 def export(plan: Plan) -> Export:
     """Return the Procfile."""
-    settings = {"KIBRAY_OPS_TIMEZONE": plan.zone}
+    settings = dict(plan.pinned)
     if plan.program.env_file:
         settings["KIBRAY_OPS_ENV_FILE"] = plan.program.env_file
     environment = shlex.join(("env", *(f"{name}={value}" for name, value in settings.items()))) + " "
     times = [(described(job.cron or ""), job.name) for job in JOBS]
-    times.append((f"hourly :{CATCH_UP.split()[0].replace(',', ', :')}", CATCH_UP_NAME))
+    times.append(
+        ("hourly " + ", ".join(f":{int(minute):02}" for minute in CATCH_UP.split()[0].split(",")), CATCH_UP_NAME)
+    )
     shown = "\n".join(f"#   {when:<24} {name}" for when, name in times)
     text = PROCFILE.format(mark=MARK, zone=plan.zone, times=shown, environment=environment)
     steps = (

@@ -6,6 +6,8 @@ as one Secret, so that it reads the same everywhere.
 """
 
 import json
+import re
+import shlex
 from datetime import timedelta
 
 from kibray_ops.errors import ConfigurationError
@@ -18,7 +20,7 @@ USER_ID = 10001
 HEAD = """\
 {mark}
 # Settings are one Secret with the env file in it, readable by the user of the pods only:
-#   kubectl create secret generic {name} --from-file=env={env_file}
+#   {secret}
 """
 CRON_JOB = """\
 ---
@@ -100,11 +102,12 @@ ENTRYPOINT ["kibray-ops"]
 
 def export(plan: Plan) -> Export:
     """Return the CronJobs, and the Dockerfile of the image that they run."""
-    if not plan.image or not plan.image.isascii() or not plan.image.isprintable() or " " in plan.image:
+    if not re.fullmatch(r"[a-z0-9][\w.:/-]*(@sha256:[0-9a-f]{64})?", plan.image, re.ASCII):
         raise ConfigurationError(
             f"{plan.image!r} is no image of a container.", hint="Write it as registry.example.com/kibray-ops:1.0."
         )
-    head = HEAD.format(mark=MARK, name=NAME, env_file=ENV_FILE)
+    secret = f"kubectl create secret generic {NAME} --from-file=env={shlex.quote(plan.env_file)}"
+    head = HEAD.format(mark=MARK, secret=secret)
     files = {
         "cronjobs.yaml": head + "".join(_cron_job(plan, start) for start in plan.starts()),
         "Dockerfile": DOCKERFILE.format(mark=MARK, image=plan.image, user=USER_ID),
@@ -113,7 +116,7 @@ def export(plan: Plan) -> Export:
         "# where pyproject.toml is:",
         f"docker build --file {{directory}}/Dockerfile --tag {plan.image} .",
         f"docker push {plan.image}",
-        f"kubectl create secret generic {NAME} --from-file=env={ENV_FILE}",
+        secret,
         "kubectl apply --filename {directory}/cronjobs.yaml",
     )
     return Export(files, steps)

@@ -1,7 +1,8 @@
 """A timer and a service for every job: systemd.timer(5), systemd.exec(5), systemd.time(7).
 
-A timer leaves out a time that the clocks jump over (systemd issue 5595), so such a job has an hour more. What a machine
-that was off has missed is started once when it is back (`Persistent=`), and the slot decides whether it is worth it.
+A timer leaves out a time that the clocks jump over (systemd issue 5595), so such a job has an hour more; where that is
+left out too, as in Dublin, catch-up makes up for it. What a machine that was off has missed is started once when it is
+back (`Persistent=`), and the slot decides whether it is worth it.
 """
 
 import re
@@ -12,7 +13,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from kibray_ops.errors import ConfigurationError
-from kibray_ops.exports import CATCH_UP_NAME, ENV_FILE, MARK, NAME, Export, Plan, Start
+from kibray_ops.exports import CATCH_UP_NAME, MARK, NAME, Export, Plan, Start
 from kibray_ops.schedule import DAYS
 from kibray_ops.settings import Settings
 
@@ -29,8 +30,7 @@ After=network-online.target postgresql.service
 [Service]
 Type=oneshot
 User={user}
-Environment=KIBRAY_OPS_TIMEZONE={zone}
-ExecStart={command}
+{environment}ExecStart={command}
 TimeoutStartSec={limit}
 UMask=0077
 NoNewPrivileges=yes
@@ -78,7 +78,7 @@ WantedBy=timers.target
 
 def export(plan: Plan) -> Export:
     """Return a service and a timer for every job, and a target that starts and stops all timers."""
-    plan = replace(plan, program=replace(plan.program, env_file=plan.program.env_file or ENV_FILE))
+    plan = replace(plan, program=replace(plan.program, env_file=plan.env_file))
     files = {}
     for _, same in groupby(plan.starts(), key=attrgetter("words")):
         starts = list(same)
@@ -88,7 +88,7 @@ def export(plan: Plan) -> Export:
     timers = " ".join(name for name in files if name.endswith(".timer"))
     files[f"{NAME}.target"] = TARGET.format(mark=MARK, timers=timers)
     steps = (
-        f"# the settings are read from {plan.program.env_file}, which {plan.program.user} owns, mode 600",
+        f"# the jobs read {plan.env_file}, which {plan.program.user} owns, mode 600",
         f"sudo install -m 644 {{directory}}/{NAME}* /etc/systemd/system/",
         "sudo systemctl daemon-reload",
         f"sudo systemctl enable --now {NAME}.target",
@@ -125,7 +125,7 @@ def _service(plan: Plan, start: Start) -> str:
         mark=MARK,
         summary=start.summary,
         user=plan.program.user,
-        zone=plan.zone,
+        environment="".join(f"Environment={name}={value}\n" for name, value in plan.pinned.items()),
         command=_command(*plan.program.command(*start.words)),
         limit=int((start.limit + PATIENCE).total_seconds()),
         writable="".join(f"ReadWritePaths=-{_quoted(str(path))}\n" for path in _writable(plan.settings)),
@@ -135,11 +135,11 @@ def _service(plan: Plan, start: Start) -> str:
 def _writable(settings: Settings) -> list[Path]:
     """Return the directories in which jobs write: of a SQLite database, and of mail that goes into files."""
     found = []
-    if settings.sqlite_file is not None:
-        found.append(settings.sqlite_file.parent)
+    if (file := settings.sqlite_file) is not None:
+        found += [file.parent, file.resolve().parent]  # locks lie beside a link, the journal beside the file
     if settings["EMAIL_BACKEND"] == "file" and settings["EMAIL_DIR"]:
-        found.append(Path(settings["EMAIL_DIR"]).absolute())
-    return found
+        found.append(Path(settings["EMAIL_DIR"]))
+    return list(dict.fromkeys(found))
 
 
 def _command(program: str, *words: str) -> str:

@@ -75,7 +75,7 @@ class RunRecord(Operations, table=True):
 
 
 class State(Operations, table=True):
-    """Facts about this installation, one row each: `baseline` is the moment of going live."""
+    """Facts about this installation, one row each: `baseline`, the moment of going live, and `zone`, the business's."""
 
     __tablename__ = "kibray_ops_state"
 

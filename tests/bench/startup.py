@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 from kibray_ops.registry import JOBS
-from tests.world import Builder, World
+from tests.builder import Builder
+from tests.world import World
 
 ROUNDS = 15
 EMPTY = """
