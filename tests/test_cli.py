@@ -414,12 +414,14 @@ def imported(words: str, *modules: str, environment: dict[str, str] | None = Non
     [
         "--help", "--version", "payroll --help", "runs --help", "", "payroll",
         "crontab generate --program /opt/kibray-ops", "crontab generate --system --user root --program /opt/kibray-ops",
-        "jobs list", "schedule export --target systemd --output units --program /opt/kibray-ops",
+        "jobs list", "schedule export --target systemd --output units --program /opt/kibray-ops --user kibray",
         "schedule export --target kubernetes --output cluster",
     ],
 )  # fmt: skip
 def test_help_imports_nothing_heavy(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KIBRAY_OPS_TIMEZONE", "America/Denver")
+    monkeypatch.setenv("KIBRAY_OPS_DATABASE_URL", "sqlite:////srv/kibray.sqlite3")
     assert imported(words, "sqlalchemy", "sqlmodel", "pydantic", "httpx", "psycopg", "croniter", "alembic") == set()
 
 
