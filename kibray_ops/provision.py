@@ -30,6 +30,8 @@ class Initialised:
     revision_before: str | None
     baseline: datetime
     kibray_tables_made: bool
+    zone: str | None
+    """Whose times the schedule keeps, on every host."""
 
 
 def kibray_tables() -> dict[str, Table]:
@@ -63,8 +65,9 @@ def init(database: Database, *, standalone: bool, baseline: datetime | None, now
         live = _note_baseline(connection, baseline, now)
         if baseline is not None or noted(connection, "zone") is None:
             _note_zone(connection, database.settings)
+        zone = noted(connection, "zone")
         connection.commit()
-    return Initialised(before, live, made)
+    return Initialised(before, live, made, zone)
 
 
 def _kibray_tables(connection: Connection, *, standalone: bool) -> bool:

@@ -151,7 +151,7 @@ def test_the_zone_is_noted_once_and_moves_with_the_baseline(sqlite_world: World)
 
     assert noted() == ["America/Denver"]
     sqlite_world.environment["KIBRAY_OPS_TIMEZONE"] = "America/Phoenix"
-    assert sqlite_world.run("db", "init").returncode == 0
+    assert "keeps the times of America/Denver, on every host." in sqlite_world.run("db", "init").stdout
     assert noted() == ["America/Denver"]
     assert sqlite_world.run("runs", "baseline", "now").returncode == 0
     assert noted() == ["America/Phoenix"]

@@ -50,6 +50,8 @@ def init(
     out.print(f"The kibray_ops_* tables {verb} (revision {HEAD}) in {where}.", soft_wrap=True)
     live = done.baseline.astimezone(found.zone)
     out.print(f"Baseline: {live:%Y-%m-%d %H:%M %Z}. What was due before it is not made up for.")
+    if done.zone is not None:
+        out.print(f"The schedule keeps the times of {done.zone}, on every host.")
 
 
 @app.command()
