@@ -18,15 +18,13 @@ from celery.schedules import BaseSchedule, crontab, schedstate
 
 from kibray_ops import settings
 from kibray_ops.errors import KibrayOpsError, TryAgainLater
-from kibray_ops.exports import CATCH_UP_NAME
-from kibray_ops.registry import CATCH_UP, JOBS, named
+from kibray_ops.registry import CATCH_UP, CATCH_UP_NAME, CATCH_UP_WORTH, JOBS, named
 from kibray_ops.schedule import slot_after, slot_before
 
 QUEUE = "kibray_ops"
 """Our own: a worker of Kibray's knows nothing of these tasks."""
 PREFIX = "kibray_ops."
 """Before the names of the functions that the tasks replace."""
-HOUR = timedelta(hours=1)
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +71,9 @@ def run(*words: str, dry_run: bool, scheduled: bool) -> dict[str, Any]:
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as program:
         try:
             output, said = program.communicate()
-        except BaseException:  # the task has to end now, by a time limit of Celery's: the run does so in its own way
+        except BaseException:  # the task has to end now, by a soft time limit of Celery's: the run records that
             program.terminate()
+            program.communicate()
             raise
     sys.stderr.write(said)
     try:
@@ -104,21 +103,18 @@ def create() -> Celery:
     """Return the app; raises SettingsInvalid."""
     zone = settings.load().checked().zone.key
     made = Celery("kibray_ops")
-    made.config_from_envvar("CELERY_CONFIG_MODULE", silent=True)
     made.conf.update(
         timezone="UTC",  # for what Celery writes; the slots know their own zone, and catch-up needs none
         task_default_queue=QUEUE,
-        # A task is taken one at a time, and acknowledged when it has ended: a worker that dies loses nothing that the
-        # broker can give to another one. What is begun a second time finds its slot done, or under way.
+        # A task is taken one at a time, and acknowledged when it has ended: what a worker that dies has not done, the
+        # broker gives to another one. What is begun a second time finds its slot done, or under way; what is lost
+        # all the same is for catch-up.
         task_acks_late=True,
         worker_prefetch_multiplier=1,
         beat_sync_every=1,
         beat_schedule={
-            **{
-                job.function: _entry(made, job.function, job.words, Slots(job.name, zone), job.deadline or HOUR)
-                for job in JOBS
-            },
-            "catch_up": _entry(made, "catch_up", (CATCH_UP_NAME,), crontab(minute=CATCH_UP.split()[0]), HOUR / 4),
+            **{job.function: _entry(made, job.function, job.words, Slots(job.name, zone), job.worth) for job in JOBS},
+            "catch_up": _entry(made, "catch_up", (CATCH_UP_NAME,), crontab(minute=CATCH_UP.split()[0]), CATCH_UP_WORTH),
         },
     )
     return made

@@ -15,7 +15,7 @@ from pathlib import PurePath
 from zoneinfo import ZoneInfo
 
 from kibray_ops.errors import ConfigurationError
-from kibray_ops.registry import CATCH_UP, JOBS, Job
+from kibray_ops.registry import CATCH_UP, CATCH_UP_NAME, JOBS, Job
 
 BEGIN, END = "# BEGIN kibray-ops", "# END kibray-ops"
 MADE = "# Made by `kibray-ops crontab generate`: change its settings, not these lines."
@@ -26,7 +26,7 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Program:
-    """How cron calls kibray-ops."""
+    """How a schedule calls kibray-ops."""
 
     path: str
     """Absolute: cron's PATH is short."""
@@ -62,7 +62,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Whose times the crontab shall keep, on what kind of host."""
+    """Whose times a schedule shall keep, by the clock of what host or engine."""
 
     business: ZoneInfo
     host: ZoneInfo
@@ -72,7 +72,7 @@ class Schedule:
     """cron starts a time that its clock jumps over right after the jump; other engines leave it out that day."""
 
     def times(self, job: Job) -> list[str]:
-        """Return the five fields of every line that a job needs on the host."""
+        """Return the five fields of every line that a job needs, by the host's clock."""
         minute, hour, _, _, weekday = (job.cron or "").split()
         if hour == "*":
             minutes = sorted({moment.minute for moment in self._moments(time(0, int(minute)), "*")})
@@ -111,7 +111,7 @@ def lines(program: Program, schedule: Schedule) -> list[str]:
     """Return a line for every start of every job, and the one of catch-up."""
     return [
         *(program.line(at, *job.words) for job in JOBS for at in schedule.times(job)),
-        program.line(CATCH_UP, "catch-up"),
+        program.line(CATCH_UP, CATCH_UP_NAME),
     ]
 
 
@@ -215,5 +215,5 @@ def is_ours(entry: Entry) -> bool:
 
 def unknown(found: list[Entry]) -> list[str]:
     """Return the commands of lines that this version does not have."""
-    known = {job.words for job in JOBS} | {("catch-up",)}
+    known = {job.words for job in JOBS} | {(CATCH_UP_NAME,)}
     return [" ".join(entry.command) for entry in found if entry.command not in known]

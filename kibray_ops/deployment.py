@@ -96,8 +96,9 @@ def plan(target: str, *, path: str = "", user: str = "", image: str = "") -> exp
         )
     if target == "systemd":
         _require_user(settings, user)
+        user = user or host.user_name()
     env_file = str(Path(settings.raw["ENV_FILE"]).absolute()) if settings.raw["ENV_FILE"] else ""
-    program = crontab.Program(path or host.program_path() or "", env_file, user or host.user_name())
+    program = crontab.Program(path or host.program_path() or "", env_file, user)
     return exports.Plan(settings, Clock(settings.zone).today(), program, image or f"{exports.NAME}:{__version__}")
 
 

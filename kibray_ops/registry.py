@@ -78,6 +78,11 @@ class Job:
         return self.cron is not None and self.cron.split()[1] == "*"
 
     @property
+    def worth(self) -> timedelta:
+        """Return how late a start is still of use."""
+        return self.deadline or timedelta(hours=1)
+
+    @property
     def tables(self) -> tuple[str, ...]:
         """Return every Kibray table that the job needs."""
         return tuple(dict.fromkeys((*self.reads, *self.writes)))
@@ -87,6 +92,10 @@ FUNCTIONS = "core.tasks."
 """Where Kibray keeps the functions that these jobs replace."""
 CATCH_UP = "7,22,37,52 * * * *"
 """When missed and failed slots are made up for: past the jobs' own times."""
+CATCH_UP_NAME = "catch-up"
+"""The command that does it."""
+CATCH_UP_WORTH = timedelta(minutes=15)
+"""How late a start of it is still of use: until the next one."""
 
 ALERT_READS = ("auth_user", "core_profile")
 OFFICE_READS = (*ALERT_READS, "auth_group", "auth_user_groups")

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 
@@ -89,7 +90,7 @@ class Builder:
         """Drop a PostgreSQL database that a test has done with."""
         world.hang_up()
         if world.engine == "postgresql":
-            name = world.url.rpartition("/")[0] and world.url.split("?")[0].rpartition("/")[2]
+            name = urlsplit(world.url).path[1:]
             with psycopg.connect(self.server_url, autocommit=True) as connection:
                 connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')  # type: ignore[call-overload]
 

@@ -32,11 +32,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < 2**31:
         yield tmp_path_factory.mktemp("pg")
         return
+    directory = MEMORY / f"kibray-ops-tests.{os.getpid()}"
     for left in MEMORY.glob("kibray-ops-tests.*"):
         # A worker that was killed takes nothing with it. A server whose files are gone ends by itself.
-        if not Path("/proc", left.suffix[1:]).exists():
+        if left == directory or not Path("/proc", left.suffix[1:]).exists():
             shutil.rmtree(left, ignore_errors=True)
-    directory = MEMORY / f"kibray-ops-tests.{os.getpid()}"
     directory.mkdir()
     yield directory / "pg"
     shutil.rmtree(directory)

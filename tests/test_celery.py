@@ -1,6 +1,7 @@
 """The jobs under Celery: the slots as its Beat finds them, and real workers and Beats that are killed and come back."""
 
 import json
+import logging
 import os
 import pickle
 import signal
@@ -26,7 +27,7 @@ from tests.test_runner import wait_until
 from tests.world import World
 
 os.environ.setdefault("KIBRAY_OPS_TIMEZONE", "America/Denver")
-from kibray_ops.celery import QUEUE, Slots, app
+from kibray_ops.celery import RunFailed, Slots, app, run
 
 del os.environ["KIBRAY_OPS_TIMEZONE"]
 
@@ -72,6 +73,8 @@ def test_after_an_outage_of_beat_a_job_is_sent_once() -> None:
     slots.nowfun = lambda: now
     assert slots.is_due(now - timedelta(days=5)).is_due
     assert not slots.is_due(now).is_due
+    assert not slots.is_due(datetime(2026, 6, 22, 12, tzinfo=UTC)).is_due  # it was sent just in time
+    assert slots != Slots("check-overdue-invoices", "UTC")
     assert slots.is_due(now).next == timedelta(hours=17, minutes=30).total_seconds()  # 06:00 in Denver
 
 
@@ -80,15 +83,92 @@ def test_the_tasks_are_the_registrys() -> None:
     assert set(entries) == {job.function for job in JOBS} | {"catch_up"}
     assert {entry["task"] for entry in entries.values()} == {f"kibray_ops.{name}" for name in entries}
     assert {name for name in app.tasks if not name.startswith("celery.")} == {f"kibray_ops.{name}" for name in entries}
-    assert app.conf.task_default_queue == QUEUE  # not the one of Kibray's own workers
+    assert app.conf.task_default_queue == "kibray_ops"  # not the one of Kibray's own workers
+    assert app.conf.beat_sync_every == 1  # a Beat that is killed knows what it has sent
+    assert app.conf.timezone == "UTC"
+    assert entries["catch_up"]["schedule"].minute == {7, 22, 37, 52}
+    assert entries["catch_up"]["options"]["expires"] == 900
+    assert {app.tasks[entry["task"]].throws for entry in entries.values()} == {RunFailed}
     for name, entry in entries.items():
         assert entry["kwargs"] == {"scheduled": True}
         assert pickle.loads(pickle.dumps(entry["schedule"])) == entry["schedule"]  # Beat keeps it in a file
+        assert name == "catch_up" or len(pickle.dumps(entry["schedule"])) < 200  # without the app
         if name != "catch_up":
             job = named(name)
             assert job is not None
             assert entry["options"]["expires"] == (job.deadline or timedelta(hours=1)).total_seconds()
             assert repr(entry["schedule"]) == f"<slots of {job.name}, America/Denver>"
+
+
+# ---- one start of the program
+
+
+def program(directory: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Path:
+    """Let the program be a script; Celery's process knows it as Python, whatever its words are."""
+    path = directory / "python"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(path))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (
+            """echo '{"run_id": 7, "error": null}'; exit 3""",
+            "`x y` ended with exit code 3. `kibray-ops runs show 7` tells",
+        ),
+        ("exit 124", "`x y` ended with exit code 124. `kibray-ops runs list` tells"),
+        ("""echo '{"run_id'; kill -9 $$""", "`x y` ended with exit code -9."),
+        ("exit 75", "`x y` could not begin. `kibray-ops doctor` tells"),
+        ("""echo '{"error": {"message": "No.", "hint": "Yes."}}'; echo trace >&2; exit 1""", "No. Yes."),
+    ],
+)
+def test_what_went_wrong_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    script: str,
+    said: str,
+) -> None:
+    program(tmp_path, monkeypatch, script)
+    monkeypatch.setattr(logging.getLogger("kibray_ops"), "propagate", True)
+    with pytest.raises(RunFailed) as failed:
+        run("x", "y", dry_run=False, scheduled=True)
+    assert str(failed.value).startswith(said)
+    assert str(failed.value) in caplog.text
+    assert capsys.readouterr().err == ("trace\n" if "trace" in script else "")
+
+
+def test_catch_up_keeps_to_itself_what_people_earn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = {"job": "a", "slot": "b", "status": "succeeded", "exit_code": 0}
+    program(tmp_path, monkeypatch, f"echo '{json.dumps({'runs': [one | {'rows': [{'gross_pay': '1.00'}]}]})}'")
+    assert run("catch-up", dry_run=False, scheduled=True) == {"runs": [one]}
+
+
+def test_a_time_limit_of_celerys_ends_the_run_in_its_own_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, ended = tmp_path / "begun", tmp_path / "ended"
+    script = (
+        f"trap 'echo told >&2; sleep 0.2; touch {ended}; exit 143' TERM\ntouch {begun}\nwhile :; do sleep 0.05; done"
+    )
+    program(tmp_path, monkeypatch, script)
+
+    class TimeIsUp(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise TimeIsUp
+
+    before = signal.signal(signal.SIGUSR1, stop)
+    threading.Thread(target=lambda: (wait_until(begun.exists), os.kill(os.getpid(), signal.SIGUSR1))).start()
+    try:
+        with pytest.raises(TimeIsUp):
+            run("x", dry_run=False, scheduled=True)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert ended.exists()
 
 
 # ---- the real thing
@@ -100,6 +180,7 @@ class Office:
     def __init__(self, world: World) -> None:
         self.world = world
         self.directory = world.directory
+        self.day = datetime.now(UTC).date()  # noqa: TID251
         for name in ("queue", "control", "results", "zones/Test"):
             (self.directory / name).mkdir(parents=True)
         (self.directory / "celery_settings.py").write_text(CONFIGURATION.format(self.directory))
@@ -112,8 +193,8 @@ class Office:
 
     def let_it_be(self, wall: str) -> None:
         """Set the zone so that it is a time of day in it just now: RFC 8536, one type of local time and no change."""
-        now = datetime.now(UTC)  # noqa: TID251
-        offset = int((datetime.fromisoformat(f"{now:%Y-%m-%d}T{wall}Z") - now).total_seconds())
+        wanted = datetime.fromisoformat(f"{self.day}T{wall}Z")
+        offset = int((wanted - datetime.now(UTC)).total_seconds())  # noqa: TID251
         zone = struct.pack(">4s16x6l", b"TZif", 0, 0, 0, 0, 1, 4) + struct.pack(">lbb", offset, 0, 0) + b"TST\0"
         (self.directory / "zones" / "Test" / "Office").write_bytes(zone)
 

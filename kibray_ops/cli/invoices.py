@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kibray_ops import settings
-from kibray_ops.cli import export, render
+from kibray_ops.cli import render
+from kibray_ops.cli.sheet import prepare
 from kibray_ops.clock import Clock
 from kibray_ops.errors import KibrayOpsError, UsageError
 
@@ -36,7 +37,7 @@ def aging(
     if by not in BY:
         raise UsageError(f"--by {by!r} is no group.", hint=f"Write {', '.join(BY)}.")
     found = settings.load().checked()
-    sheet = export.prepare(csv, as_json=as_json, database=found.sqlite_file)
+    sheet = prepare(csv, as_json=as_json, database=found.sqlite_file)
     told = read(found, by=by, as_of=as_of)
     if sheet is not None:
         from kibray_ops.cli.views.invoices_ageing import csv_columns, lines

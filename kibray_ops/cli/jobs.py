@@ -13,7 +13,8 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
 from kibray_ops import registry, settings
-from kibray_ops.cli import export, log, render
+from kibray_ops.cli import log, render
+from kibray_ops.cli.sheet import prepare
 from kibray_ops.clock import Clock, real_now
 from kibray_ops.errors import DONE, FAILED, KibrayOpsError, UsageError
 from kibray_ops.registry import Job
@@ -173,7 +174,7 @@ def _start(
     found = settings.load()
     sheet = None
     try:
-        sheet = export.prepare(csv, as_json=as_json, database=found.sqlite_file)
+        sheet = prepare(csv, as_json=as_json, database=found.sqlite_file)
         with watched(quiet=quiet or as_json or cron) as progress:
             report = _execute(job, options, found, trigger, progress, as_of=as_of, dry_run=dry_run, verbose=verbose)
     except KibrayOpsError as error:

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from kibray_ops.crontab import Program, Schedule
 from kibray_ops.errors import ConfigurationError
-from kibray_ops.registry import CATCH_UP, JOBS, Job
+from kibray_ops.registry import CATCH_UP, CATCH_UP_NAME, CATCH_UP_WORTH, JOBS, Job
 from kibray_ops.settings import DECLARED, Settings
 
 TARGETS = ("systemd", "kubernetes", "render", "celery")
@@ -29,8 +29,7 @@ NAME = "kibray-ops"
 """What the names of all units, jobs and services begin with."""
 ENV_FILE = "/etc/kibray-ops/env"
 """Where the settings are expected, unless they were found elsewhere."""
-CATCH_UP_NAME = "catch-up"
-UTC = ZoneInfo("Etc/UTC")
+ETC_UTC = ZoneInfo("Etc/UTC")
 
 
 @dataclass(frozen=True)
@@ -103,22 +102,28 @@ class Plan:
         Hourly jobs are started by UTC in any case, as their slots are: engines lose or double the hour in which clocks
         change.
         """
-        zone = UTC if only_utc else self.settings.zone
-        found = [start for job in JOBS for start in self._of(job, UTC if job.hourly else zone)]
+        zone = ETC_UTC if only_utc else self.settings.zone
+        found = [start for job in JOBS for start in self._of(job, ETC_UTC if job.hourly else zone)]
         limit = sum((self._limit(job) for job in JOBS), timedelta())
         summary = "Make up for what was missed or has failed."
-        quarter = timedelta(minutes=15)
-        return [*found, Start(CATCH_UP_NAME, summary, (CATCH_UP_NAME,), CATCH_UP, UTC.key, quarter, limit)]
+        words = (CATCH_UP_NAME,)
+        return [*found, Start(CATCH_UP_NAME, summary, words, CATCH_UP, ETC_UTC.key, CATCH_UP_WORTH, limit)]
 
     def _of(self, job: Job, zone: ZoneInfo) -> list[Start]:
         """Return one start for each line that a job would need in a crontab, which is one but for odd zones."""
-        business = UTC if job.hourly else self.settings.zone
+        business = ETC_UTC if job.hourly else self.settings.zone
         schedule = Schedule(business, zone, self.today, makes_up_for_gaps=False)
-        worth = job.deadline or timedelta(hours=1)
-        names = (job.name, *(f"{job.name}-{number}" for number in range(2, 9)))
         return [
-            Start(name, job.summary, job.words, times, zone.key, worth, self._limit(job))
-            for name, times in zip(names, schedule.times(job), strict=False)
+            Start(
+                job.name if number == 1 else f"{job.name}-{number}",
+                job.summary,
+                job.words,
+                times,
+                zone.key,
+                job.worth,
+                self._limit(job),
+            )
+            for number, times in enumerate(schedule.times(job), 1)
         ]
 
     def _limit(self, job: Job) -> timedelta:

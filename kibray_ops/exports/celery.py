@@ -2,8 +2,8 @@
 
 import shlex
 
-from kibray_ops.exports import CATCH_UP_NAME, MARK, Export, Plan
-from kibray_ops.registry import CATCH_UP, JOBS
+from kibray_ops.exports import MARK, Export, Plan
+from kibray_ops.registry import CATCH_UP, CATCH_UP_NAME, JOBS
 from kibray_ops.schedule import described
 
 PROCFILE = """\
@@ -29,7 +29,7 @@ def export(plan: Plan) -> Export:
     text = PROCFILE.format(mark=MARK, zone=plan.zone, times=shown, environment=environment)
     steps = (
         "# on every host that works, where pyproject.toml is:",
-        "pip install '.[celery]'",
+        "pip install '.[celery]' redis",
         "export CELERY_BROKER_URL=redis://HOST:6379/0",
         "# or with any other program that starts processes:",
         "honcho start --procfile {directory}/Procfile",

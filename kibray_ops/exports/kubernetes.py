@@ -19,7 +19,7 @@ USER_ID = 10001
 
 HEAD = """\
 {mark}
-# Settings are one Secret with the env file in it, readable by the user of the pods only:
+# Settings are one Secret with the env file in it:
 #   {secret}
 """
 CRON_JOB = """\
@@ -115,8 +115,8 @@ def export(plan: Plan) -> Export:
     steps = (
         "# where pyproject.toml is:",
         f"docker build --file {{directory}}/Dockerfile --tag {plan.image} .",
-        f"docker push {plan.image}",
-        secret,
+        *([f"docker push {plan.image}"] if "/" in plan.image else []),
+        f"{secret} --dry-run=client --output=yaml | kubectl apply --filename=-",
         "kubectl apply --filename {directory}/cronjobs.yaml",
     )
     return Export(files, steps)

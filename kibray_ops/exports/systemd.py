@@ -13,7 +13,8 @@ from operator import attrgetter
 from pathlib import Path
 
 from kibray_ops.errors import ConfigurationError
-from kibray_ops.exports import CATCH_UP_NAME, MARK, NAME, Export, Plan, Start
+from kibray_ops.exports import MARK, NAME, Export, Plan, Start
+from kibray_ops.registry import CATCH_UP_NAME
 from kibray_ops.schedule import DAYS
 from kibray_ops.settings import Settings
 
@@ -89,7 +90,8 @@ def export(plan: Plan) -> Export:
     files[f"{NAME}.target"] = TARGET.format(mark=MARK, timers=timers)
     steps = (
         f"# the jobs read {plan.env_file}, which {plan.program.user} owns, mode 600",
-        f"sudo install -m 644 {{directory}}/{NAME}* /etc/systemd/system/",
+        f"sudo install -m 644 {{directory}}/{NAME}*.service {{directory}}/{NAME}*.timer {{directory}}/{NAME}.target"
+        " /etc/systemd/system/",
         "sudo systemctl daemon-reload",
         f"sudo systemctl enable --now {NAME}.target",
         f"systemctl list-timers '{NAME}-*'",
