@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kibray_ops import __version__
+from kibray_ops import __version__, exports
 from kibray_ops.cli.app import main
 from tests.test_exports import value
 
@@ -132,6 +132,23 @@ def test_the_steps_of_a_cluster(told: Told, tmp_path: Path) -> None:
     _, out, _ = told("--target kubernetes --output deep/down")
     assert "docker push" not in out
     assert f'image: "kibray-ops:{__version__}"' in (directory / "cronjobs.yaml").read_text()
+
+
+def test_the_env_file_that_the_units_will_read_decides(
+    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has to name /etc/kibray-ops/env; here it stands elsewhere."""
+    expected = tmp_path / "env"
+    expected.write_text(
+        "KIBRAY_OPS_DATABASE_URL=sqlite:////srv/office.sqlite3\nKIBRAY_OPS_TIMEZONE=US/Pacific\nKIBRAY_OPS_HARD_TIME_LIMIT=3000\n"
+    )
+    monkeypatch.setattr(exports, "ENV_FILE", str(expected))
+    for name in ("KIBRAY_OPS_DATABASE_URL", "KIBRAY_OPS_TIMEZONE"):
+        monkeypatch.delenv(name)
+    assert "by the times of US/Pacific" in told("--target systemd --output . --program /k --user kibray")[1]
+    service = (tmp_path / "kibray-ops-check-overdue-invoices.service").read_text()
+    assert value(service, "ReadWritePaths") == "-/srv"
+    assert value(service, "TimeoutStartSec") == "3300"
 
 
 def test_a_relative_env_file_is_named_as_a_whole(told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

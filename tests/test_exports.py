@@ -298,6 +298,8 @@ def test_a_cron_job_says_what_a_job_needs() -> None:
     assert {job.name: (job.deadline or timedelta(hours=1)).total_seconds() for job in JOBS} | {
         "catch-up": 900
     } == deadlines
+    of_kolkata = {one["metadata"]["name"]: one["spec"] for one in cron_jobs(made("kubernetes", "Asia/Kolkata"))}
+    assert of_kolkata["kibray-ops-send-pending-notifications"]["schedule"] == "0 * * * *"  # its slots are UTC hours
     hourly = found["kibray-ops-send-pending-notifications"]
     assert (hourly["schedule"], hourly["timeZone"]) == ("0 * * * *", "Etc/UTC")
     for spec in found.values():
