@@ -57,6 +57,7 @@ def test_a_new_user_sees_the_payroll(tmp_path: Path) -> None:
     assert len(made.rows("core_employee")) == 30
     assert len(made.rows("core_project")) == 12
     assert [run["status"] for run in made.runs()] == ["succeeded"] * 5
+    assert made.sql("SELECT value FROM kibray_ops_state WHERE key = 'zone'") == []  # nobody has decided on it
     with Database(made.settings).connect(read_only=True) as connection:
         assert provision.gaps(read_catalog(connection)) == []
 

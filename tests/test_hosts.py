@@ -150,14 +150,15 @@ def test_the_zone_is_noted_once_and_moves_with_the_baseline(sqlite_world: World)
         return [row["value"] for row in sqlite_world.sql("SELECT value FROM kibray_ops_state WHERE key = 'zone'")]
 
     assert noted() == ["America/Denver"]
-    sqlite_world.environment["KIBRAY_OPS_TIMEZONE"] = "America/Phoenix"
-    assert "keeps the times of America/Denver, on every host." in sqlite_world.run("db", "init").stdout
+    sqlite_world.environment["KIBRAY_OPS_TIMEZONE"] = "Asia/Tokyo"
+    told = sqlite_world.run("db", "init").stdout
+    assert "keeps the times of America/Denver, on every host.\nHere TIMEZONE is Asia/Tokyo: set the same" in told
     assert noted() == ["America/Denver"]
     assert sqlite_world.run("runs", "baseline", "now").returncode == 0
-    assert noted() == ["America/Phoenix"]
+    assert noted() == ["Asia/Tokyo"]
     sqlite_world.environment["KIBRAY_OPS_TIMEZONE"] = ""
     assert sqlite_world.run("db", "init", "--baseline", "2026-01-01").returncode == 0
-    assert noted() == ["America/Phoenix"]  # a zone that is only this machine's says nothing
+    assert noted() == ["Asia/Tokyo"]  # a zone that is only this machine's says nothing
     sqlite_world.sql("DELETE FROM kibray_ops_state WHERE key = 'zone'")  # from before it was noted
     sqlite_world.environment["KIBRAY_OPS_TIMEZONE"] = "Asia/Kolkata"
     assert sqlite_world.execute("update-invoice-statuses", at="2026-11-24T07:30", trigger=Trigger.CRON).exit_code == 0

@@ -7,7 +7,7 @@ import typer
 
 from kibray_ops import errors, settings
 from kibray_ops.cli import render
-from kibray_ops.clock import Clock
+from kibray_ops.clock import Clock, show_the_same
 
 app = typer.Typer(help="Set kibray-ops up in Kibray's database.", no_args_is_help=True)
 AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -52,6 +52,10 @@ def init(
     out.print(f"Baseline: {live:%Y-%m-%d %H:%M %Z}. What was due before it is not made up for.")
     if done.zone is not None:
         out.print(f"The schedule keeps the times of {done.zone}, on every host.")
+        if not show_the_same(found.zone, done.zone, clock.now()):
+            out.print(
+                f"Here TIMEZONE is {found.zone.key}: set it to the same, or see `kibray-ops runs baseline --help`."
+            )
 
 
 @app.command()

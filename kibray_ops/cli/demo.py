@@ -98,17 +98,20 @@ def _settings(path: Path, *, nowhere: str) -> settings.Settings:
     """Return settings for a file; of the user's own they hold the time zone, and `nowhere` no env file lies."""
     environ = {
         "KIBRAY_OPS_DATABASE_URL": f"sqlite:///{quote(str(path))}",
-        "KIBRAY_OPS_TIMEZONE": _zone(),
         "XDG_CONFIG_HOME": nowhere,
+        **_zone(),
     }
     return settings.load(environ=environ).checked()
 
 
-def _zone() -> str:
-    for name in (os.environ.get("KIBRAY_OPS_TIMEZONE", "").strip(), None):
-        with suppress(LookupError, ValueError, OSError):
-            return ZoneInfo(machine_zone(os.environ.get("TZ")) if name is None else name).key
-    return ZONE
+def _zone() -> dict[str, str]:
+    """Return what says which zone it is: the user's own setting, or this machine's, on which nobody has decided."""
+    with suppress(LookupError, ValueError, OSError):
+        return {"KIBRAY_OPS_TIMEZONE": ZoneInfo(os.environ.get("KIBRAY_OPS_TIMEZONE", "").strip()).key}
+    with suppress(LookupError, ValueError, OSError):
+        ZoneInfo(machine_zone(os.environ.get("TZ")))
+        return {"TZ": os.environ.get("TZ", "")}
+    return {"KIBRAY_OPS_TIMEZONE": ZONE}
 
 
 def _build(found: settings.Settings) -> "list[tuple[Job, Report]]":

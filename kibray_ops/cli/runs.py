@@ -127,7 +127,10 @@ def baseline(
     ] = None,
     as_json: AsJSON = False,
 ) -> None:
-    """Show or move the moment of going live: what was due before it is neither missed nor late, nor is it mailed."""
+    """Show or move the moment of going live: what was due before it is neither missed nor late, nor is it mailed.
+
+    Moving it also notes this TIMEZONE as the one whose times the schedule keeps, on every host.
+    """
     from kibray_ops import catalog, provision
     from kibray_ops.database import Database
     from kibray_ops.schedule import parse_moment
