@@ -53,9 +53,7 @@ def init(
     if done.zone is not None:
         out.print(f"The schedule keeps the times of {done.zone}, on every host.")
         if not show_the_same(found.zone, done.zone, clock.now()):
-            out.print(
-                f"Here TIMEZONE is {found.zone.key}: set it to the same, or see `kibray-ops runs baseline --help`."
-            )
+            out.print(f"Here TIMEZONE is {found.zone.key}: set the same, or see `kibray-ops runs baseline --help`.")
 
 
 @app.command()
