@@ -157,6 +157,9 @@ def test_a_relative_env_file_is_named_as_a_whole(told: Told, tmp_path: Path, mon
     assert told("--target systemd --output . --program /k --user kibray")[0] == 0
     service = (tmp_path / "kibray-ops-catch-up.service").read_text()
     assert value(service, "ExecStart") == f"/k --env-file {tmp_path}/env --cron catch-up"
+    monkeypatch.delenv("KIBRAY_OPS_TIMEZONE")
+    assert told("--target systemd --output . --program /k --user kibray")[0] == 0
+    assert "TIMEZONE" not in (tmp_path / "kibray-ops-catch-up.service").read_text()  # the file has it
 
 
 def test_what_a_path_and_an_image_may_hold(told: Told, tmp_path: Path) -> None:

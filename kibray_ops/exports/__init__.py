@@ -78,7 +78,7 @@ class Plan:
     @property
     def pinned(self) -> Mapping[str, str]:
         """Return the zone as a variable, unless the env file has it: then whoever changes it there is obeyed."""
-        in_file = self.settings.sources["TIMEZONE"] == self.program.env_file
+        in_file = self.settings.sources["TIMEZONE"] == self.settings.raw["ENV_FILE"]
         return {} if in_file else {"KIBRAY_OPS_TIMEZONE": self.zone}
 
     @property
@@ -137,7 +137,10 @@ def export(target: str, plan: Plan) -> Export:
 
 
 def write(made: Export, directory: Path) -> None:
-    """Write the files, all or none; one that is not of our making is never replaced. Raises ConfigurationError."""
+    """Write the files, all before the first is replaced; one that is not of our making never is.
+
+    Raises ConfigurationError.
+    """
     unfinished = {directory / name: directory / f".{name}.new" for name in made.files}
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -154,7 +157,7 @@ def write(made: Export, directory: Path) -> None:
     except OSError as error:
         raise ConfigurationError(
             f"{error.filename or directory} cannot be written: {error.strerror}.",
-            hint="Nothing was replaced. Name another directory with --output.",
+            hint="Name another directory with --output.",
         ) from error
     finally:
         for new in unfinished.values():
