@@ -260,7 +260,7 @@ def test_no_web_client_is_given_out_in_a_transaction(newest: World, dry_run: boo
 
 
 def test_items_survive_a_kill_and_are_not_done_twice(newest: World) -> None:
-    with start(newest, "item-by-item", "pause=0.3", kind=Kind.PER_ITEM) as running:
+    with start(newest, "item-by-item", "pause=1", kind=Kind.PER_ITEM) as running:
         wait_until(lambda: len(groups(newest)) >= 2)
         assert newest.execute(sample("item-by-item", Kind.PER_ITEM)).exit_code == 75
         running.kill()
