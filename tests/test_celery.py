@@ -255,7 +255,7 @@ def test_worker_and_beat_are_killed_and_come_back(sqlite_world: World, sky: Sky)
     office = Office(world)
 
     # It is nearly five in the office: Beat sends the two jobs of that time, and no other. Nobody works yet.
-    office.let_it_be("04:59:52")
+    office.let_it_be("04:59:40")
     with office.running("beat"):
         wait_until(lambda: len(office.waiting()) >= 2, 60)
     assert office.waiting() == ["update_daily_plans_weather", "update_daily_weather_snapshots"]

@@ -253,7 +253,7 @@ def test_a_run_of_the_schedule_leaves_as_soon_as_its_slot_is_done(newest: World)
     """Another host holds the lock, and is done a moment after we have looked: we do not look for it 40 times."""
     done(newest.execute(ALL[0]))
     newest.sql("UPDATE kibray_ops_run SET status = 'failed'")
-    other = Timer(0.3, newest.sql, ("UPDATE kibray_ops_run SET status = 'succeeded'",))
+    other = Timer(0.1, newest.sql, ("UPDATE kibray_ops_run SET status = 'succeeded'",))
     other.start()
     with counted() as statements:
         report = while_held(newest, ALL[0], Trigger.CRON)
