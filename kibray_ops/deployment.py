@@ -87,9 +87,7 @@ def plan(target: str, *, path: str = "", user: str = "", image: str = "") -> exp
         settings = configuration.load(Path(exports.ENV_FILE))  # what the units will read
     settings.checked()
     _require_whole_path(settings)
-    if settings.sources["TIMEZONE"] == "this machine" and (
-        target in exports.ELSEWHERE or settings.zone.key in UTC_NAMES
-    ):
+    if not settings.has_chosen_zone and (target in exports.ELSEWHERE or settings.zone.key in UTC_NAMES):
         raise ConfigurationError(
             f"TIMEZONE is not set, and that of this machine, {settings.zone.key}, need not be that of the business.",
             hint="Set KIBRAY_OPS_TIMEZONE, for example to America/Denver.",

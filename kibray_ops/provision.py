@@ -130,7 +130,7 @@ def _note_baseline(connection: Connection, baseline: datetime | None, now: datet
 
 def _note_zone(connection: Connection, settings: Settings) -> None:
     """Note whose times the schedule keeps, for the hosts to come; a zone that is only this machine's says nothing."""
-    if settings.sources["TIMEZONE"] != "this machine":
+    if settings.has_chosen_zone:
         _note(connection, "zone", settings.zone.key)
 
 

@@ -24,6 +24,8 @@ from kibray_ops.errors import SettingsInvalid
 from kibray_ops.text import MASK, is_mail_address, masked_url, passwords
 
 PREFIX = "KIBRAY_OPS_"
+MACHINE = "this machine"
+"""The source of a time zone that nobody has set."""
 Texts = dict[str, str]
 DATABASE_SCHEMES = ("postgres", "postgresql", "sqlite")
 
@@ -221,6 +223,11 @@ class Settings:
         zone: ZoneInfo = self.values["TIMEZONE"]
         return zone
 
+    @property
+    def has_chosen_zone(self) -> bool:
+        """Tell whether somebody has decided on the business time zone; else it is only this machine's."""
+        return self.sources["TIMEZONE"] != MACHINE
+
     @cached_property
     def database_url(self) -> str:
         """Return the database's URL, the embedded default included."""
@@ -375,7 +382,7 @@ def _decide_zone(values: dict[str, Any], sources: Texts, raw: Texts, problems: l
     except (LookupError, ValueError) as error:
         problems.append(f"{PREFIX}TIMEZONE is not set, and {error}; set it, for example to America/Denver")
         return
-    sources["TIMEZONE"], raw["TIMEZONE"] = "this machine", name
+    sources["TIMEZONE"], raw["TIMEZONE"] = MACHINE, name
     if name in UTC_NAMES and not str(values["DATABASE_URL"] or "sqlite").startswith("sqlite"):
         problems.append(
             f"{PREFIX}TIMEZONE is not set and this machine runs on UTC, so every business date could be a day off; "

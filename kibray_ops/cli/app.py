@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.main import get_command
 
-from kibray_ops import __version__, errors, settings
+from kibray_ops import __version__, errors, registry, settings
 from kibray_ops.cli import (
     catchup,
     config,
@@ -62,7 +62,7 @@ _groups["invoices"].command("aging")(invoices.aging)
 _groups["outbox"].command("list")(notifications.list_outbox)
 _groups["archive"].command("list")(notifications.list_archive)
 app.command("status")(status.status)
-app.command("catch-up")(catchup.catch_up)
+app.command(registry.CATCH_UP_NAME)(catchup.catch_up)
 app.command("doctor")(doctor.doctor)
 app.add_typer(tasks.app, name="jobs")
 app.add_typer(runs.app, name="runs")

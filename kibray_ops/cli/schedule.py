@@ -90,7 +90,8 @@ def export(
         str | None, typer.Option("--program", metavar="PATH", help="systemd: the program; default: this one.")
     ] = None,
     user: Annotated[
-        str | None, typer.Option("--user", metavar="NAME", help="systemd: who runs the jobs; default: you.")
+        str | None,
+        typer.Option("--user", metavar="NAME", help="systemd: who runs the jobs; default: you, unless you are root."),
     ] = None,
     image: Annotated[
         str | None, typer.Option("--image", metavar="NAME", help="kubernetes: the image; default: kibray-ops:VERSION.")

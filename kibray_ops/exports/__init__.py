@@ -102,17 +102,17 @@ class Plan:
         Hourly jobs are started by UTC in any case, as their slots are: engines lose or double the hour in which clocks
         change.
         """
-        zone = ETC_UTC if only_utc else self.settings.zone
-        found = [start for job in JOBS for start in self._of(job, ETC_UTC if job.hourly else zone)]
+        found = [start for job in JOBS for start in self._of(job, only_utc=only_utc)]
         limit = sum((self._limit(job) for job in JOBS), timedelta())
         summary = "Make up for what was missed or has failed."
         words = (CATCH_UP_NAME,)
         return [*found, Start(CATCH_UP_NAME, summary, words, CATCH_UP, ETC_UTC.key, CATCH_UP_WORTH, limit)]
 
-    def _of(self, job: Job, zone: ZoneInfo) -> list[Start]:
+    def _of(self, job: Job, *, only_utc: bool) -> list[Start]:
         """Return one start for each line that a job would need in a crontab, which is one but for odd zones."""
-        business = ETC_UTC if job.hourly else self.settings.zone
-        schedule = Schedule(business, zone, self.today, makes_up_for_gaps=False)
+        keeps = ETC_UTC if job.hourly else self.settings.zone
+        zone = ETC_UTC if only_utc else keeps
+        schedule = Schedule(keeps, zone, self.today, makes_up_for_gaps=False)
         return [
             Start(
                 job.name if number == 1 else f"{job.name}-{number}",

@@ -50,7 +50,7 @@ class RunRecord(Operations, table=True):
         # Freeing what died, the holder of a lock, whether a manual run satisfies a slot, and the tries of a slot: by
         # job and state.
         Index("kibray_ops_run_job_status", "job", "status", "business_date"),
-        # `runs list`: the newest runs, of all jobs or of one.
+        # `runs list`: the newest runs, of all jobs or of one; `doctor`: what a schedule has started lately.
         Index("kibray_ops_run_started", "started_at"),
     )
 
