@@ -1,13 +1,17 @@
 """Fixtures: a real PostgreSQL server for the session, and a fresh Kibray database for each test."""
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import psycopg
 import pytest
+from sqlalchemy.engine import Dialect, Engine
+from sqlalchemy.engine.default import DefaultDialect
 
 from tests.builder import Builder
 from tests.post import Carrier, PostOffice, carrier, post_office
@@ -19,7 +23,43 @@ for name in [name for name in os.environ if name.startswith("KIBRAY_OPS_") or na
 os.environ["XDG_CONFIG_HOME"] = "/nonexistent"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="the longer modes too: many more kills and random examples")
+
+
+@pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether the longer modes are wanted."""
+    return bool(request.config.getoption("--long"))
+
+
+# ---- nothing that a test makes has to reach a disk, and what each would do anew is done once
+
 MEMORY = Path("/dev/shm")
+HAS_MEMORY = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2**31
+if HAS_MEMORY:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of every search for garbage; some tests make the program search."""
+    gc.collect()
+    gc.freeze()
+
+
+_met: dict[type[Dialect], Engine] = {}
+
+
+def _share(dialect: type[Dialect], engine: Engine) -> None:
+    """Let the engines of all tests share what one has compiled: in production there is one in a process."""
+    first = _met.setdefault(dialect, engine)
+    if getattr(first.dialect, "server_version_info", None):
+        engine.dialect, engine._compiled_cache = first.dialect, first._compiled_cache  # type: ignore[misc]
+    else:
+        _met[dialect] = engine
+
+
+DefaultDialect.engine_created = classmethod(_share)  # type: ignore[assignment, method-assign]
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +69,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     Nearly every test makes and drops a database, which is some 400 files. That takes ten times as long on a disk: ext4
     is slow to make files where many were just deleted.
     """
-    if not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < 2**31:
+    if not HAS_MEMORY:
         yield tmp_path_factory.mktemp("pg")
         return
     directory = MEMORY / f"kibray-ops-tests.{os.getpid()}"
@@ -96,10 +136,24 @@ def _world(
     builder.drop(world)
 
 
-@pytest.fixture(params=[(engine, version) for engine in ENGINES for version in VERSIONS], ids="-".join)
+@pytest.fixture
 def world(request: Any, builder: Builder, sky: Sky, tmp_path: Path) -> Iterator[World]:
-    """A database on each engine, in each schema version."""
+    """A database on each engine, in each schema version: see below which go together."""
     yield from _world(builder, sky, tmp_path, *request.param)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each test that asks for a `world` both engines and both schema versions, in one of the two pairings.
+
+    All four worlds are those of the contract, of tests marked `all_four`, and of `--long`.
+    """
+    if "world" not in metafunc.fixturenames:
+        return
+    shift = crc32(metafunc.definition.nodeid.encode())
+    worlds = [(engine, VERSIONS[(number + shift) % 2]) for number, engine in enumerate(ENGINES)]
+    if metafunc.config.getoption("--long") or metafunc.definition.get_closest_marker("all_four"):
+        worlds = [(engine, version) for engine in ENGINES for version in VERSIONS]
+    metafunc.parametrize("world", worlds, indirect=True, ids="-".join)
 
 
 @pytest.fixture(params=ENGINES)

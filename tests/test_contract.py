@@ -124,6 +124,7 @@ def reported(report: Report) -> Any:
     return told, report.problems
 
 
+@pytest.mark.all_four
 @pytest.mark.parametrize("job", ALL, ids=name)
 def test_a_dry_run_changes_nothing_and_a_second_run_neither(job: Job, world: World) -> None:
     fill(world, 3)
