@@ -1,4 +1,4 @@
-"""Telling people, once: who is told, the ledger of what they know, and the summary rule (SPEC §3).
+"""Telling people, once: who is told, the ledger of what they know, and the summary rule.
 
 A job hands over its notices, the most urgent first. `plan` finds out who has not heard of which, and how each of them
 is told; that is the report. `tell` writes the notifications and the ledger. Only the holder of the job's lock may call

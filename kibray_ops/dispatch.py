@@ -1,4 +1,4 @@
-"""What is to be sent now: who gets which notifications, and why others do not, or wait (SPEC §3)."""
+"""What is to be sent now: who gets which notifications, and why others do not, or wait."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, time, timedelta

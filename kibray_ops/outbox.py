@@ -1,4 +1,4 @@
-"""The outbox: one delivery for each notification and channel, and how its state changes (SPEC §3).
+"""The outbox: one delivery for each notification and channel, and how its state changes.
 
 Kibray's notifications have no delivery state, so each has a row of ours for each channel. Only the holder of the lock
 of `notifications send` queues, claims and marks; operators may retry and cancel meanwhile, which a claim respects.

@@ -1,4 +1,4 @@
-"""Job sites: which are active, and who manages them (SPEC §3)."""
+"""Job sites: which are active, and who manages them."""
 
 from datetime import date
 

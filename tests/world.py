@@ -31,6 +31,8 @@ ZONE = "America/Denver"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 AWKWARD = ("x" * 100, ("👩‍🎨" * 34)[:100], ("áéíóúñ" * 17)[:100], "", "[red]", "a\nb\x1b[31m")
 """Names that a project may have (100 characters at most), and a terminal or a title may not like."""
+PATH = f"{Path(__file__).parent / 'bin'}:{os.environ['PATH']}"
+"""Where commands find programs: first a `crontab` that touches nobody's real one."""
 NO_SERVICES = {f"KIBRAY_OPS_{name}_BASE_URL": "http://127.0.0.1:9" for name in ("WEATHER", "GEOCODER", "PLACES")}
 """Nothing listens there: a test that wants the weather has `sky` say it."""
 ALL_JOBS = {job.name: job for job in (*registry.JOBS, *registry.ACTIONS)}
@@ -175,7 +177,7 @@ class World:
     def environ(self) -> dict[str, str]:
         """Return the whole environment of a command."""
         return {
-            "PATH": os.environ["PATH"],
+            "PATH": PATH,
             "HOME": str(self.directory),
             "KIBRAY_OPS_DATABASE_URL": self.url,
             "KIBRAY_OPS_TIMEZONE": ZONE,
