@@ -13,6 +13,7 @@ import pytest
 from kibray_ops.catalog import read_catalog
 from kibray_ops.database import Database
 from kibray_ops.reports.invoices_ageing import Ageing, ageing
+from tests.here import here
 from tests.world import World
 
 TODAY = date(2025, 11, 24)
@@ -96,41 +97,41 @@ def test_the_reasons_of_a_priority(newest: World) -> None:
     (row,) = aged(newest).rows
     assert row["priority"] == 100 * 10 + 70 * 20
     assert [tuple(reason.values()) for reason in row["reasons"]] == [("B", D(70), 20, True), ("A", D(100), 10, False)]
-    shown = newest.run(*AGING).stdout
+    shown = here(newest, *AGING).stdout
     assert "2,400 = B: 70.00 × 20 days (partly paid) + A: 100.00 × 10 days\n" in shown
     newest.environment["COLUMNS"] = "50"
-    assert "2,400 = B: 70.00 × 20 days (partly paid) + …\n" in newest.run(*AGING).stdout
+    assert "2,400 = B: 70.00 × 20 days (partly paid) + …\n" in here(newest, *AGING).stdout
 
 
 def test_the_date_moves_the_ages_and_the_report_says_that_balances_do_not(newest: World) -> None:
     newest.invoice("A", "SENT", "2025-11-14", "100")
     assert aged(newest, date(2025, 11, 14)).result["buckets"]["current"] == 100
     assert aged(newest, date(2026, 11, 14)).result["buckets"]["over 90"] == 100
-    assert "balances of now" in newest.run(*AGING).stdout
-    assert "balances of now" not in newest.run("invoices", "aging").stdout
-    assert json.loads(newest.run(*AGING, "--json").stdout)["balances"] == "present"
+    assert "balances of now" in here(newest, *AGING).stdout
+    assert "balances of now" not in here(newest, "invoices", "aging").stdout
+    assert json.loads(here(newest, *AGING, "--json").stdout)["balances"] == "present"
 
 
 def test_json_csv_and_the_table_tell_the_same(newest: World) -> None:
     elm = newest.project("=Elm [red]", client="Ann")
     newest.invoice("A", "SENT", "2025-10-14", "1234.56", project_id=elm)
     newest.invoice("B", "SENT", "2025-12-14", "10", project_id=elm)
-    told = json.loads(newest.run(*AGING, "--json").stdout)
+    told = json.loads(here(newest, *AGING, "--json").stdout)
     assert list(told) == ["schema", "report", "as_of", "by", "balances", "result", "rows", "problems"]
     assert (told["as_of"], told["by"], told["result"]["outstanding"]) == ("2025-11-24", "project", "1244.56")
     assert told["rows"][0]["buckets"] == {
         "current": "10.00", "1-30": "0.00", "31-60": "1234.56", "61-90": "0.00", "over 90": "0.00"
     }  # fmt: skip
     assert (told["result"]["credit"], told["rows"][0]["retention"]) == ("0.00", "0.00")
-    lines = list(csv.DictReader(io.StringIO(newest.run(*AGING, "--csv", "-").stdout)))
+    lines = list(csv.DictReader(io.StringIO(here(newest, *AGING, "--csv", "-").stdout)))
     assert [(line["Project"], line["31-60"], line["Total"]) for line in lines] == [
         ("'=Elm [red]", "1234.56", "1244.56")
     ]
-    shown = newest.run(*AGING).stdout
+    shown = here(newest, *AGING).stdout
     for part in ("=Elm [red]", "1,234.56", "1,244.56", "99%"):
         assert part in shown
     file = newest.directory / "aging.csv"
-    assert newest.run(*AGING, "--by", "invoice", "--csv", str(file)).returncode == 0
+    assert here(newest, *AGING, "--by", "invoice", "--csv", str(file)).returncode == 0
     lines = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8-sig"))))
     assert [line["Invoice"] for line in lines] == ["A", "B"]
 
@@ -141,7 +142,7 @@ def test_no_line_of_the_table_is_wider_than_the_terminal(columns: str, newest: W
     for number in range(4):
         project = newest.project(f"A very long project name {number} " * 3, client="B" * 90)
         newest.invoice(f"INV-{number}", "SENT", f"2025-0{number + 6}-01", "99999.99", project_id=project)
-    for line in newest.run(*AGING).stdout.splitlines():
+    for line in here(newest, *AGING).stdout.splitlines():
         assert len(line) <= int(columns) or int(columns) < 50, line
 
 
@@ -156,7 +157,7 @@ def test_no_line_of_the_table_is_wider_than_the_terminal(columns: str, newest: W
     ],
 )
 def test_wrong_words_are_two_lines(words: tuple[str, ...], code: int, said: str, sqlite_world: World) -> None:
-    done = sqlite_world.run("invoices", "aging", *words)
+    done = here(sqlite_world, "invoices", "aging", *words)
     shown = json.loads(done.stdout)["error"]["message"] if "--json" in words else done.stderr
     assert (done.returncode, said in shown) == (code, True), done
     assert "--json" in words or len(done.stderr.splitlines()) == 2
@@ -165,20 +166,20 @@ def test_wrong_words_are_two_lines(words: tuple[str, ...], code: int, said: str,
 def test_it_needs_no_set_up_and_writes_nothing(bare: World) -> None:
     bare.invoice("A", "SENT", "2025-11-14", "100")
     before = bare.dump()
-    assert bare.run("invoices", "aging").returncode == 0
+    assert here(bare, "invoices", "aging").returncode == 0
     assert bare.dump() == before
 
 
 def test_a_database_without_invoices_is_explained(newest: World) -> None:
     newest.sql("DROP TABLE core_invoicepayment")
     newest.sql("DROP TABLE core_invoice")
-    done = newest.run("invoices", "aging")
+    done = here(newest, "invoices", "aging")
     assert (done.returncode, len(done.stderr.splitlines())) == (78, 2)
     assert "core_invoice" in done.stderr
 
 
 def test_nothing_outstanding_is_a_report_too(newest: World) -> None:
-    done = newest.run("invoices", "aging")
+    done = here(newest, "invoices", "aging")
     assert (done.returncode, done.stderr) == (0, "")
     assert "0.00 outstanding in 0 invoices" in done.stdout
 

@@ -21,6 +21,7 @@ from kibray_ops.registry import JOBS, Job, Kind
 from kibray_ops.report import Report, Trigger
 from kibray_ops.runner import execute
 from kibray_ops.standing import MissedSlot, Standing
+from tests.here import here
 from tests.world import Simulated, World, done
 
 BY_NAME = {job.name: job for job in JOBS}
@@ -494,26 +495,26 @@ def test_by_hand_a_failure_before_the_run_leaves_no_record(newest: World) -> Non
 
 
 def test_the_command_catches_up_and_then_has_nothing_to_do(newest: World) -> None:
-    told = newest.run("catch-up", "--json")
+    told = here(newest, "catch-up", "--json")
     runs = json.loads(told.stdout)["runs"]
     assert told.returncode == 0, told.stdout
     assert runs
     assert {(run["trigger"], run["status"]) for run in runs} == {("catch-up", "succeeded")}
-    assert newest.run("catch-up").stdout == "Nothing to catch up.\n"
-    told = newest.run("--cron", "catch-up")
+    assert here(newest, "catch-up").stdout == "Nothing to catch up.\n"
+    told = here(newest, "--cron", "catch-up")
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
 
 
 def test_a_dry_run_shows_what_is_owed_and_writes_nothing(newest: World) -> None:
     before = newest.dump()
-    told = newest.run("catch-up", "--dry-run", "--json")
+    told = here(newest, "catch-up", "--dry-run", "--json")
     slots = json.loads(told.stdout)["slots"]
     assert told.returncode == 0
     assert {slot["job"] for slot in slots} >= {"cleanup-old-notifications"}
-    shown = newest.run("catch-up", "--dry-run").stdout
+    shown = here(newest, "catch-up", "--dry-run").stdout
     assert "cleanup-old-notifications" in shown
     assert newest.dump() == before
-    assert newest.run("--cron", "catch-up", "--dry-run").returncode == 2
+    assert here(newest, "--cron", "catch-up", "--dry-run").returncode == 2
 
 
 @pytest.mark.parametrize("reader", ["head -1", "cat > /dev/full"])
@@ -525,7 +526,7 @@ def test_a_reader_that_leaves_stops_no_job(sqlite_world: World, reader: str) -> 
     subprocess.run(
         line, shell=True, env=sqlite_world.environ, cwd=sqlite_world.directory, capture_output=True, check=False
     )
-    told = sqlite_world.run("catch-up", "--json")
+    told = here(sqlite_world, "catch-up", "--json")
     assert json.loads(told.stdout)["runs"] == []
 
 
@@ -534,24 +535,24 @@ def test_under_cron_what_will_be_tried_again_is_not_told(pg_world: World) -> Non
         other.execute("BEGIN")
         other.execute("LOCK TABLE kibray_ops_run IN EXCLUSIVE MODE")
         pg_world.environment["KIBRAY_OPS_LOCK_TIMEOUT"] = "1"
-        told = pg_world.run("--cron", "catch-up")
+        told = here(pg_world, "--cron", "catch-up")
     assert (told.returncode, told.stdout, told.stderr) == (75, "", "")
 
 
 def test_under_cron_a_failure_is_told_in_full_and_what_keeps_it_from_starting_is_not(newest: World) -> None:
     newest.sql("ALTER TABLE core_invoice RENAME TO core_other")
-    told = newest.run("--cron", "catch-up")
+    told = here(newest, "--cron", "catch-up")
     assert told.returncode in (3, 78)
     assert "core_invoice" in told.stderr
     newest.environment["KIBRAY_OPS_PAYROLL_STATUSS"] = "draft"
-    told = newest.run("--cron", "catch-up")
+    told = here(newest, "--cron", "catch-up")
     assert (told.returncode, told.stdout, told.stderr) == (78, "", "")
     del newest.environment["KIBRAY_OPS_PAYROLL_STATUSS"]
     newest.sql("ALTER TABLE core_other RENAME TO core_invoice")
     newest.sql("UPDATE kibray_ops_alembic_version SET version_num = '0001'")
-    told = newest.run("--cron", "catch-up")
+    told = here(newest, "--cron", "catch-up")
     assert (told.returncode, told.stdout, told.stderr) == (78, "", "")
-    assert "db init" in newest.run("catch-up").stderr
+    assert "db init" in here(newest, "catch-up").stderr
 
 
 def test_a_catch_up_that_is_ended_stops_and_leaves_the_rest_for_the_next(newest: World) -> None:

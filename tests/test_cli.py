@@ -2,9 +2,9 @@
 
 import json
 import os
-import pty
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 
 from kibray_ops import registry
 from kibray_ops.cli.jobs import _without_bare
+from tests.here import here, in_terminal
 from tests.test_payroll_generate import MON
 from tests.world import World
 
@@ -54,7 +55,7 @@ def test_a_bare_option_is_its_default(words: str, left: str) -> None:
     ],
 )
 def test_week_may_stand_bare(sqlite_world: World, words: str, dry_run: bool, week: str) -> None:
-    done = sqlite_world.run("payroll", "generate", *words.split(), *AS_OF, "--json")
+    done = here(sqlite_world, "payroll", "generate", *words.split(), *AS_OF, "--json")
     told = json.loads(done.stdout)
     assert (done.returncode, told["dry_run"], told["result"]["week"][:10]) == (0, dry_run, week)
 
@@ -80,7 +81,7 @@ def test_week_may_stand_bare(sqlite_world: World, words: str, dry_run: bool, wee
 def test_json_is_one_object_with_the_same_keys_whatever_happens(
     sqlite_world: World, words: str, code: int, status: str
 ) -> None:
-    done = sqlite_world.run(*words.split(), "--json")
+    done = here(sqlite_world, *words.split(), "--json")
     told = json.loads(done.stdout)
     assert (done.returncode, told["exit_code"], told["status"]) == (code, code, status), done.stderr
     assert list(told) == KEYS
@@ -112,7 +113,7 @@ def test_errors_are_two_lines_with_their_exit_code(
     sqlite_world: World, words: str, environment: dict[str, str], code: int | None
 ) -> None:
     sqlite_world.environment = environment
-    done = sqlite_world.run(*words.split())
+    done = here(sqlite_world, *words.split())
     assert "Traceback" not in done.stderr
     assert "hunter22" not in done.stdout + done.stderr
     if code is None:
@@ -125,11 +126,11 @@ def test_errors_are_two_lines_with_their_exit_code(
 def test_all_wrong_settings_are_told_at_once(sqlite_world: World) -> None:
     sqlite_world.environment = {"KIBRAY_OPS_EMAIL_PORT": "x", "KIBRAY_OPS_NONSENSE": "y"}
     for words in (("config", "check"), ("payroll", "generate")):
-        done = sqlite_world.run(*words)
+        done = here(sqlite_world, *words)
         assert done.returncode == 78
         assert "EMAIL_PORT" in done.stderr
         assert "NONSENSE" in done.stderr
-    assert sqlite_world.run("config", "show").returncode == 0
+    assert here(sqlite_world, "config", "show").returncode == 0
 
 
 def test_config_show_masks_and_tells_the_source(sqlite_world: World) -> None:
@@ -137,35 +138,35 @@ def test_config_show_masks_and_tells_the_source(sqlite_world: World) -> None:
         "KIBRAY_OPS_DATABASE_URL": "postgresql://kibray:hunter22@db/kibray",
         "EMAIL_HOST_PASSWORD": "hunter23",
     }
-    shown = sqlite_world.run("config", "show").stdout
+    shown = here(sqlite_world, "config", "show").stdout
     assert "hunter2" not in shown
     assert "postgresql://kibray:********@db/kibray" in shown
     assert "environment, EMAIL_HOST_PASSWORD" in shown
-    assert "hunter2" not in sqlite_world.run("config", "show", "--json").stdout
+    assert "hunter2" not in here(sqlite_world, "config", "show", "--json").stdout
 
 
 def test_cron_is_silent_on_success_and_tells_all_on_failure(sqlite_world: World) -> None:
     words = ("--cron", "payroll", "generate", "--week", *AS_OF)
     sqlite_world.entry(sqlite_world.employee(), MON, None, end=None)
-    done = sqlite_world.run(*words)
+    done = here(sqlite_world, *words)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     sqlite_world.sql("DELETE FROM kibray_ops_run")
     sqlite_world.sql("UPDATE core_payrollperiod SET status = 'paid'")
     sqlite_world.entry(sqlite_world.employee("Ben Berg"), MON, "8.00")
-    done = sqlite_world.run(*words)
+    done = here(sqlite_world, *words)
     assert done.returncode == 3
     assert "Ben Berg" in done.stdout
 
 
 def test_quiet_prints_errors_only(sqlite_world: World) -> None:
-    done = sqlite_world.run("payroll", "generate", "-q", *AS_OF)
+    done = here(sqlite_world, "payroll", "generate", "-q", *AS_OF)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert two_lines(sqlite_world.run("payroll", "generate", "-q", "--week", "x").stderr)
+    assert two_lines(here(sqlite_world, "payroll", "generate", "-q", "--week", "x").stderr)
 
 
 def test_verbose_shows_the_traceback_without_secrets(sqlite_world: World) -> None:
     sqlite_world.environment = {"KIBRAY_OPS_DATABASE_URL": "postgresql://u:hunter22@127.0.0.1:1/d"}
-    done = sqlite_world.run("payroll", "generate", "-v")
+    done = here(sqlite_world, "payroll", "generate", "-v")
     assert "Traceback" in done.stderr
     assert "hunter22" not in done.stderr
 
@@ -200,7 +201,7 @@ def test_a_csv_never_replaces_a_database(sqlite_world: World, name: str) -> None
     directory = sqlite_world.directory
     (directory / "other.sqlite3").write_bytes(Path(sqlite_world.path).read_bytes())
     (directory / "link.csv").symlink_to(sqlite_world.path)
-    done = sqlite_world.run("payroll", "generate", "-n", "--csv", name, *AS_OF)
+    done = here(sqlite_world, "payroll", "generate", "-n", "--csv", name, *AS_OF)
     assert done.returncode == 2
     assert sqlite_world.rows("core_payrollperiod") == []
 
@@ -209,14 +210,14 @@ def test_a_csv_goes_through_a_link(sqlite_world: World) -> None:
     target, link = sqlite_world.directory / "target.csv", sqlite_world.directory / "link.csv"
     target.write_text("old")
     link.symlink_to(target)
-    assert sqlite_world.run("payroll", "generate", "-n", "--csv", "link.csv", *AS_OF).returncode == 0
+    assert here(sqlite_world, "payroll", "generate", "-n", "--csv", "link.csv", *AS_OF).returncode == 0
     assert link.is_symlink()
     assert target.read_text(encoding="utf-8-sig").startswith("Employee ID")
 
 
 def test_json_tells_that_the_csv_was_not_written(sqlite_world: World) -> None:
     sqlite_world.employee()
-    done = sqlite_world.run("payroll", "generate", "--json", "--csv", "/dev/full", *AS_OF)
+    done = here(sqlite_world, "payroll", "generate", "--json", "--csv", "/dev/full", *AS_OF)
     told = json.loads(done.stdout)
     assert (done.returncode, told["exit_code"], told["status"]) == (1, 1, "succeeded")
     assert "The run itself is done" in told["error"]["hint"]
@@ -244,7 +245,7 @@ def test_a_stream_that_knows_few_letters(sqlite_world: World) -> None:
 @pytest.mark.parametrize("password", ["true", "2025", "payroll", "succeeded"])
 def test_a_password_that_is_a_word_of_ours_spoils_nothing(sqlite_world: World, password: str) -> None:
     sqlite_world.environment = {"EMAIL_HOST_PASSWORD": password}
-    told = json.loads(sqlite_world.run("payroll", "generate", "-n", "--json", *AS_OF).stdout)
+    told = json.loads(here(sqlite_world, "payroll", "generate", "-n", "--json", *AS_OF).stdout)
     assert (told["job"], told["status"], told["result"]["week"]) == (
         "generate-weekly-payroll",
         "succeeded",
@@ -253,7 +254,7 @@ def test_a_password_that_is_a_word_of_ours_spoils_nothing(sqlite_world: World, p
 
 
 def test_cron_works_for_its_slot_and_for_no_other_week(sqlite_world: World) -> None:
-    done = sqlite_world.run("--cron", "payroll", "generate", "--week", "2025-W46", *AS_OF)
+    done = here(sqlite_world, "--cron", "payroll", "generate", "--week", "2025-W46", *AS_OF)
     assert done.returncode == 2
     assert sqlite_world.runs() == []
 
@@ -264,35 +265,15 @@ def test_cron_works_for_its_slot_and_for_no_other_week(sqlite_world: World) -> N
 def test_a_url_that_cannot_be_read_is_shown_to_nobody(sqlite_world: World, url: str) -> None:
     sqlite_world.environment = {"KIBRAY_OPS_DATABASE_URL": url}
     for words in (("config", "show"), ("config", "show", "--json"), ("config", "check"), ("payroll", "generate")):
-        done = sqlite_world.run(*words)
+        done = here(sqlite_world, *words)
         assert "er22" not in done.stdout + done.stderr
 
 
 def test_init_does_not_print_the_password(pg_world: World) -> None:
     pg_world.url += "&password=hunter22"
-    done = pg_world.run("db", "init")
+    done = here(pg_world, "db", "init")
     assert done.returncode == 0
     assert "hunter22" not in done.stdout
-
-
-def in_terminal(world: World, columns: int, *words: str, **environment: str) -> str:
-    """Run a command in a terminal of its own and return what it shows."""
-    master, slave = pty.openpty()
-    world.environment |= {"COLUMNS": str(columns), "TERM": "xterm-256color", **environment}
-    with world.command(*words, stdout=slave, stderr=slave) as process:
-        os.close(slave)
-        shown = b""
-        while True:
-            try:
-                chunk = os.read(master, 65536)
-            except OSError:
-                break
-            if not chunk:
-                break
-            shown += chunk
-        process.wait(60)
-    os.close(master)
-    return shown.decode()
 
 
 def plain(text: str) -> str:
@@ -339,12 +320,12 @@ def test_colours_only_where_they_are_wanted(sqlite_world: World) -> None:
     assert "\x1b[" in in_terminal(sqlite_world, 100, *words)
     assert "\x1b[3" not in in_terminal(sqlite_world, 100, *words, NO_COLOR="1")
     sqlite_world.environment = {}
-    assert "\x1b[" not in sqlite_world.run(*words).stdout
+    assert "\x1b[" not in here(sqlite_world, *words).stdout
 
 
 def test_a_pipe_gets_whole_lines(sqlite_world: World) -> None:
     full_week(sqlite_world)
-    shown = sqlite_world.run("payroll", "generate", "-n", *AS_OF).stdout
+    shown = here(sqlite_world, "payroll", "generate", "-n", *AS_OF).stdout
     (line,) = [line for line in shown.splitlines() if line.startswith("María")]
     assert "María Guadalupe Hernández Villaseñor" in line
     assert "3,395.47" in line
@@ -352,13 +333,13 @@ def test_a_pipe_gets_whole_lines(sqlite_world: World) -> None:
 
 def test_csv_on_stdout(sqlite_world: World) -> None:
     full_week(sqlite_world)
-    done = sqlite_world.run("payroll", "generate", "-n", "--csv", "-", *AS_OF)
+    done = here(sqlite_world, "payroll", "generate", "-n", "--csv", "-", *AS_OF)
     assert done.stdout.splitlines()[0].startswith("Employee ID,Employee,Mon")
     assert len(done.stdout.splitlines()) == 3
 
 
 def test_a_csv_that_cannot_be_written_stops_before_the_run(sqlite_world: World) -> None:
-    done = sqlite_world.run("payroll", "generate", "--csv", str(sqlite_world.directory), *AS_OF)
+    done = here(sqlite_world, "payroll", "generate", "--csv", str(sqlite_world.directory), *AS_OF)
     assert done.returncode == 2
     assert sqlite_world.rows("core_payrollperiod") == []
 
@@ -367,27 +348,27 @@ def test_runs_are_listed_and_shown(newest: World) -> None:
     full_week(newest)
     newest.execute("generate-weekly-payroll")
     newest.execute("generate-weekly-payroll", week="nonsense")
-    listed = json.loads(newest.run("runs", "list", "--json").stdout)["runs"]
+    listed = json.loads(here(newest, "runs", "list", "--json").stdout)["runs"]
     assert [run["status"] for run in listed] == ["failed", "succeeded"]
-    shown = newest.run("runs", "show", str(listed[1]["id"]))
+    shown = here(newest, "runs", "show", str(listed[1]["id"]))
     assert "succeeded" in shown.stdout
     assert "has no end time" in shown.stdout
-    told = json.loads(newest.run("runs", "show", str(listed[0]["id"]), "--json").stdout)["run"]
+    told = json.loads(here(newest, "runs", "show", str(listed[0]["id"]), "--json").stdout)["run"]
     assert told["arguments"] == {"week": "nonsense"}
     assert "nonsense" in told["error"]
-    assert "generate-weekly-payroll" in newest.run("runs", "list", "--status", "failed").stdout
+    assert "generate-weekly-payroll" in here(newest, "runs", "list", "--status", "failed").stdout
 
 
 def test_the_counts_of_a_run_stand_in_one_column(sqlite_world: World) -> None:
     report = sqlite_world.execute("check-inventory-shortages")
-    shown = sqlite_world.run("runs", "show", str(report.run_id)).stdout
+    shown = here(sqlite_world, "runs", "show", str(report.run_id)).stdout
     column = shown.splitlines()[1].index("20")
     lines = {line[:column].strip(): line[column:] for line in shown.splitlines()[1:]}
     assert lines.items() >= {name.replace("_", " "): str(value) for name, value in report.result.items()}.items()
 
 
 def test_the_list_of_runs_fits_100_columns(sqlite_world: World) -> None:
-    sqlite_world.run("--cron", "payroll", "generate", "--week", *AS_OF)
+    here(sqlite_world, "--cron", "payroll", "generate", "--week", *AS_OF)
     sqlite_world.sql("UPDATE kibray_ops_run SET status = 'interrupted', job = 'alert-high-priority-touchups'")
     shown = plain(in_terminal(sqlite_world, 100, "runs", "list"))
     assert max(map(len, shown.splitlines())) <= 100
@@ -398,36 +379,41 @@ def test_the_list_of_runs_fits_100_columns(sqlite_world: World) -> None:
 # ---- start-up
 
 
-def imported(words: str, *modules: str, environment: dict[str, str] | None = None) -> set[str]:
-    """Return which of some modules a command imports."""
+LIGHT = (
+    "--help", "--version", "payroll --help", "runs --help", "", "payroll",
+    "crontab generate --program /opt/kibray-ops", "crontab generate --system --user root --program /opt/kibray-ops",
+    "jobs list", "schedule export --target systemd --output units --program /opt/kibray-ops --user kibray",
+    "schedule export --target kubernetes --output cluster",
+)  # fmt: skip
+"""Commands that have to be there at once."""
+
+
+def imported(
+    commands: Sequence[str], modules: Sequence[str], environment: dict[str, str] | None = None
+) -> dict[str, list[str]]:
+    """Return which of some modules are imported when a command has run, and others before it, in one process."""
     code = (
-        "import sys\nfrom kibray_ops.cli.app import main\n"
-        f"try:\n    main({words.split()!r})\nexcept SystemExit:\n    pass\n"
-        f"print('IMPORTED', *(m for m in {modules!r} if m in sys.modules))"
+        "import json, sys\nfrom kibray_ops.cli.app import main\nfound = {}\n"
+        f"for words in {commands!r}:\n    try:\n        main(words.split())\n    except SystemExit:\n        pass\n"
+        f"    found[words] = [name for name in {modules!r} if name in sys.modules]\n"
+        "print('\\n' + json.dumps(found))"
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    return set(done.stdout.rpartition("IMPORTED")[2].split())
+    told: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
+    return told
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        "--help", "--version", "payroll --help", "runs --help", "", "payroll",
-        "crontab generate --program /opt/kibray-ops", "crontab generate --system --user root --program /opt/kibray-ops",
-        "jobs list", "schedule export --target systemd --output units --program /opt/kibray-ops --user kibray",
-        "schedule export --target kubernetes --output cluster",
-    ],
-)  # fmt: skip
-def test_help_imports_nothing_heavy(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_imports_nothing_heavy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KIBRAY_OPS_TIMEZONE", "America/Denver")
     monkeypatch.setenv("KIBRAY_OPS_DATABASE_URL", "sqlite:////srv/kibray.sqlite3")
-    assert imported(words, "sqlalchemy", "sqlmodel", "pydantic", "httpx", "psycopg", "croniter", "alembic") == set()
+    heavy = ("sqlalchemy", "sqlmodel", "pydantic", "httpx", "psycopg", "croniter", "alembic")
+    assert imported(LIGHT, heavy) == {words: [] for words in LIGHT}
 
 
 @pytest.mark.parametrize("words", [(), ("plans",)])
 def test_without_a_command_help_is_shown_once(words: tuple[str, ...], sqlite_world: World) -> None:
-    shown = sqlite_world.run(*words)
+    shown = here(sqlite_world, *words)
     assert (shown.returncode, shown.stderr) == (2, "")
     assert shown.stdout.count("Usage:") == 1
 
@@ -446,9 +432,8 @@ def test_completion_imports_nothing_heavy() -> None:
 
 
 def test_a_job_imports_only_what_it_uses(sqlite_world: World) -> None:
-    unused = ("httpx", "psycopg", "croniter", "alembic")
     words = "payroll generate --week --as-of 2025-11-24 -n"
-    assert imported(words, *unused, environment=sqlite_world.environ) - {"croniter"} == set()
+    assert imported([words], ("httpx", "psycopg", "alembic"), sqlite_world.environ) == {words: []}
 
 
 def test_every_module_of_a_job_is_found_by_its_name() -> None:
@@ -462,5 +447,5 @@ def test_group_commands_are_the_registrys(sqlite_world: World) -> None:
     for job in (*registry.JOBS, *registry.ACTIONS):
         groups.setdefault(job.command[:-1], []).append(job.command[-1])
     for group, commands in groups.items():
-        shown = sqlite_world.run(*group, "--help").stdout
+        shown = here(sqlite_world, *group, "--help").stdout
         assert all(command in shown for command in commands)

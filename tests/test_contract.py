@@ -19,6 +19,7 @@ from kibray_ops.cli.jobs import SHARED
 from kibray_ops.registry import Job, Kind
 from kibray_ops.report import Report, Trigger
 from kibray_ops.runner import load
+from tests.here import here
 from tests.test_payroll_generate import five_days
 from tests.world import World, done
 
@@ -83,7 +84,7 @@ def test_summaries_are_one_sentence(job: Job) -> None:
 
 @pytest.mark.parametrize("job", ALL, ids=name)
 def test_help_names_every_option(job: Job, sqlite_world: World) -> None:
-    shown = sqlite_world.run(*job.command, "--help")
+    shown = here(sqlite_world, *job.command, "--help")
     assert shown.returncode == 0
     for parameter in inspect.signature(load(job), eval_str=True).parameters.values():
         declared = next(iter(getattr(parameter.annotation, "__metadata__", ())), None)
@@ -284,7 +285,7 @@ def test_an_error_is_recorded_and_exits_1_without_a_traceback(job: Job, newest: 
         newest.sql(f"ALTER TABLE {table} RENAME COLUMN {column} TO was_{column}")
     if job.name in OPTIONS:
         newest.sql("ALTER TABLE core_project RENAME COLUMN address TO was_address")
-    ended = newest.run(*job.command, *WORDS.get(job.name, ()), "--json")
+    ended = here(newest, *job.command, *WORDS.get(job.name, ()), "--json")
     told = json.loads(ended.stdout)
     assert ended.returncode in (1, 78)
     assert told["error"]["message"]

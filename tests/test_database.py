@@ -20,6 +20,7 @@ from kibray_ops.errors import DatabaseMissing, TablesMissing, UsageError
 from kibray_ops.models.kibray.base import Kibray
 from kibray_ops.models.kibray.payroll import PayrollPeriod, PayrollRecord
 from kibray_ops.models.operations import HEAD, KNOWN_REVISIONS, VERSION_TABLE, Operations
+from tests.here import here
 from tests.world import LONG_AGO, SCHEMA, World
 
 MOMENT = datetime(2026, 1, 1, 5, 0, tzinfo=timezone(timedelta(hours=-7)))
@@ -167,7 +168,7 @@ def test_init_upgrades_the_first_revision_and_keeps_what_is_there(newest: World)
     dry = newest.execute("check-overdue-invoices", dry_run=True)
     assert (dry.exit_code, dry.result["notifications"]) == (0, 1)
     before = newest.dump()
-    done = newest.run("db", "init")
+    done = here(newest, "db", "init")
     assert (done.returncode, "were upgraded" in done.stdout) == (0, True)
     after = newest.dump()
     before["kibray_ops_run"] = [(*row, "None") for row in before["kibray_ops_run"]]  # the exit code, unknown then
@@ -256,10 +257,10 @@ def test_a_table_that_later_versions_have_has_to_be_whole_where_it_is(newest: Wo
 
 def test_a_table_of_ours_that_is_lost_is_named(newest: World) -> None:
     newest.sql("DROP TABLE kibray_ops_alert")
-    for done in (newest.run("inventory", "check-shortages"), newest.run("db", "check")):
+    for done in (here(newest, "inventory", "check-shortages"), here(newest, "db", "check")):
         assert done.returncode == 78
         assert "kibray_ops_alert" in done.stdout + done.stderr
-    assert newest.run("inventory", "check-shortages", "--dry-run").returncode == 0
+    assert here(newest, "inventory", "check-shortages", "--dry-run").returncode == 0
 
 
 def test_a_database_without_kibrays_tables(bare: World, tmp_path: Path) -> None:
@@ -289,7 +290,7 @@ def test_a_role_with_the_printed_grants_can_do_everything_and_read_no_secret(pg_
     pg_world.notify(pg_world.user(), at="2025-11-24T16:00")
     pg_world.notify(pg_world.user(), at="2025-09-01T16:00", is_read=True)
     pg_world.sql(f'CREATE ROLE "{role}" LOGIN')
-    printed = pg_world.run("db", "grants", role).stdout
+    printed = here(pg_world, "db", "grants", role).stdout
     with pg_world.connect() as connection:
         connection.execute(printed)
     pg_world.url = good.replace("postgres:@", f"{role}:@")
@@ -317,7 +318,7 @@ def test_a_role_with_the_printed_grants_can_do_everything_and_read_no_secret(pg_
             report = pg_world.execute(job, at="2025-11-24T17:15", **options)
             assert report.exit_code == 0, report.error
             assert job[:5] not in ("check", "alert") or report.result["notifications"] > 0
-        assert pg_world.run("invoices", "aging").returncode == 0
+        assert here(pg_world, "invoices", "aging").returncode == 0
         for secret in ("password FROM auth_user", "social_security_number FROM core_employee"):
             with pytest.raises(Exception, match="permission denied"):
                 pg_world.sql(f"SELECT {secret}")

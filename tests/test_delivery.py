@@ -17,6 +17,7 @@ import trustme
 from kibray_ops.delivery import Deferred, Faltering, Message, Refused, Uncertain, Unreachable
 from kibray_ops.delivery.smtp import SMTP
 from kibray_ops.errors import ConfigurationError
+from tests.here import here
 from tests.post import OK, Mail, PostOffice, post_office
 from tests.world import World, done
 
@@ -155,8 +156,8 @@ def test_a_second_sender_at_the_same_time_sends_nothing(world: World, post: Post
     post.on_data = wait
     with world.command(*SEND) as first:
         assert waiting.wait(30)
-        second = world.run(*SEND)
-        cron = world.run("--cron", "notifications", "send")
+        second = here(world, *SEND)
+        cron = here(world, "--cron", "notifications", "send")
         go.set()
         first.communicate(timeout=60)
     assert (first.returncode, second.returncode, cron.returncode) == (0, 75, 0)
@@ -175,7 +176,7 @@ def test_others_can_write_while_we_wait_for_the_server(newest: World, post: Post
         written.append(newest.notify(newest.user("bob"), at="2025-11-24T06:59"))
 
     post.on_data = write
-    assert newest.run(*SEND).returncode == 0
+    assert here(newest, *SEND).returncode == 0
     assert len(written) == 1
     assert statuses(newest) == ["sent"]
 
@@ -206,12 +207,12 @@ def test_an_error_of_the_outbox_itself_tells_no_lie(newest: World, post: PostOff
     post.on_data = lambda _: time.sleep(1.2)
     for number in range(2):
         newest.notify(newest.user(f"u{number}"))
-    shown = newest.run(*SEND)
+    shown = here(newest, *SEND)
     assert shown.returncode == 124
     assert "1 notification sent in 1 message; waiting 2." in shown.stdout
     assert "soft time limit" in shown.stderr
     sheet = newest.directory / "sheet.csv"
-    assert newest.run(*SEND, "--csv", str(sheet)).returncode in (0, 124)
+    assert here(newest, *SEND, "--csv", str(sheet)).returncode in (0, 124)
     assert sheet.read_text(encoding="utf-8-sig").startswith("Channel,User ID,Recipient")
 
 
@@ -239,16 +240,16 @@ def test_encrypted_to_a_server_that_is_trusted_and_to_no_other(
     authority.cert_pem.write_to_path(trusted)
     with post_office(tls=server_context(authority), at_once=at_once, login=True) as office:
         world.environment |= office.environment
-        refused = world.run(*SEND)
+        refused = here(world, *SEND)
         assert (refused.returncode, statuses(world), office.taken) == (78, [], [])
         assert "certificate of the mail server localhost" in refused.stderr
         world.environment["SSL_CERT_FILE"] = str(trusted)
-        assert world.run(*SEND).returncode == 0
+        assert here(world, *SEND).returncode == 0
         assert office.recipients == ["ana@example.com"]
     world.notify(world.user("bob"))
     with post_office(tls=server_context(authority, "other.example.com"), at_once=at_once) as office:
         world.environment |= office.environment
-        refused = world.run(*SEND)
+        refused = here(world, *SEND)
         assert (refused.returncode, office.taken) == (78, [])
         assert "not valid for 'localhost'" in refused.stderr
 

@@ -22,6 +22,7 @@ from kibray_ops.registry import JOBS
 from kibray_ops.report import Trigger
 from kibray_ops.runner import execute
 from kibray_ops.schedule import slot_before
+from tests.here import here
 from tests.post import PASSWORD, TOKEN, Carrier, post_office, trouble
 from tests.sky import BAD_GATEWAY, Sky
 from tests.test_catch_up import BY_NAME, playing
@@ -61,7 +62,7 @@ def live_now(world: World) -> Clock:
 
 def test_all_findings_as_json_and_nothing_is_written(newest: World) -> None:
     before = newest.dump()
-    shown = newest.run("doctor", "--json")
+    shown = here(newest, "doctor", "--json")
     about = json.loads(shown.stdout)
     found = about["findings"]
     assert list(about) == ["schema", "problems", "warnings", "findings"]
@@ -91,7 +92,7 @@ def test_no_secret_is_printed_whatever_goes_wrong(pg_world: World, sky: Sky, pho
             "KIBRAY_OPS_TWILIO_AUTH_TOKEN": "hunter22-token", "KIBRAY_OPS_WEATHER_API_KEY": "hunter22-key",
             "KIBRAY_OPS_PING_URL": "http://127.0.0.1:9/hunter22-ping",
         }  # fmt: skip
-        shown = pg_world.run("doctor", "--online", "--json")
+        shown = here(pg_world, "doctor", "--online", "--json")
     findings = json.loads(shown.stdout)["findings"]
     assert {one["subject"] for one in findings if one["level"] == "problem"} >= {"mail", "SMS", "weather"}
     assert "failures are told by pings" in shown.stdout
@@ -108,7 +109,7 @@ def test_wrong_settings_are_told_and_no_service_is_asked(sqlite_world: World) ->
         "KIBRAY_OPS_EMAIL_PORT": "hunter22", "KIBRAY_OPS_EMAIL_HOST_PASSWORD": "hunter22", "KIBRAY_OPS_NONSENSE": "y",
         "KIBRAY_OPS_TIMEZONE": "Mars/Base", "KIBRAY_OPS_DATABASE_URL": "mysql://u:hunter22@db/x",
     }  # fmt: skip
-    shown = sqlite_world.run("doctor")
+    shown = here(sqlite_world, "doctor")
     assert (shown.returncode, shown.stderr) == (1, "")
     assert "hunter22" not in shown.stdout
     for name in ("EMAIL_PORT", "NONSENSE", "TIMEZONE", "DATABASE_URL"):
@@ -222,7 +223,7 @@ def as_role(world: World, role: str, *statements: str) -> Iterator[None]:
     world.sql(f'CREATE ROLE "{role}" LOGIN')
     try:
         with world.connect() as connection:
-            connection.execute(world.run("db", "grants", role).stdout)
+            connection.execute(here(world, "db", "grants", role).stdout)
             for statement in statements:
                 connection.execute(statement)
         world.url = good.replace("postgres:@", f"{role}:@")

@@ -16,6 +16,7 @@ from kibray_ops.pauses import pause
 from kibray_ops.registry import JOBS, Job, Kind
 from kibray_ops.report import Report, Trigger
 from kibray_ops.runner import execute
+from tests.here import here
 from tests.sample_jobs import ATTEMPTS, sample
 from tests.sky import Question, Reply, Sky, answer, answering
 from tests.test_runner import start, wait_until
@@ -121,8 +122,8 @@ def test_what_cannot_even_be_recorded_is_told_when_cron_started_it(newest: World
 
 def test_a_wrong_setting_is_told_too(sqlite_world: World, checks: Checks) -> None:
     watched(sqlite_world, checks).environment["KIBRAY_OPS_TOUCHUP_TRESHOLD"] = "3"
-    assert sqlite_world.run("--cron", "touchups", "alert").returncode == 78
-    assert sqlite_world.run("touchups", "alert").returncode == 78
+    assert here(sqlite_world, "--cron", "touchups", "alert").returncode == 78
+    assert here(sqlite_world, "touchups", "alert").returncode == 78
     assert checks.of("alert-high-priority-touchups") == ["/78"]
 
 
@@ -287,5 +288,5 @@ def test_a_ping_that_does_not_arrive_is_told_without_its_key(sqlite_world: World
     assert KEY not in told.stdout + told.stderr + json.dumps([str(run) for run in sqlite_world.runs()])
     checks.faults = [Reply(b"", 404)] * 2
     sqlite_world.sql("DELETE FROM kibray_ops_run")
-    told = sqlite_world.run("--cron", "notifications", "send")
+    told = here(sqlite_world, "--cron", "notifications", "send")
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")

@@ -16,6 +16,7 @@ from kibray_ops.catchup import read
 from kibray_ops.doctor import examine
 from kibray_ops.errors import ConfigurationError
 from kibray_ops.report import Trigger
+from tests.here import here
 from tests.sky import Sky
 from tests.test_clock_changes import fired
 from tests.world import World, done
@@ -151,13 +152,13 @@ def test_the_zone_is_noted_once_and_moves_with_the_baseline(sqlite_world: World)
 
     assert noted() == ["America/Denver"]
     sqlite_world.environment["KIBRAY_OPS_TIMEZONE"] = "Asia/Tokyo"
-    told = sqlite_world.run("db", "init").stdout
+    told = here(sqlite_world, "db", "init").stdout
     assert "keeps the times of America/Denver, on every host.\nHere TIMEZONE is Asia/Tokyo: set the same" in told
     assert noted() == ["America/Denver"]
-    assert sqlite_world.run("runs", "baseline", "now").returncode == 0
+    assert here(sqlite_world, "runs", "baseline", "now").returncode == 0
     assert noted() == ["Asia/Tokyo"]
     sqlite_world.environment["KIBRAY_OPS_TIMEZONE"] = ""
-    assert sqlite_world.run("db", "init", "--baseline", "2026-01-01").returncode == 0
+    assert here(sqlite_world, "db", "init", "--baseline", "2026-01-01").returncode == 0
     assert noted() == ["Asia/Tokyo"]  # a zone that is only this machine's says nothing
     sqlite_world.sql("DELETE FROM kibray_ops_state WHERE key = 'zone'")  # from before it was noted
     sqlite_world.environment["KIBRAY_OPS_TIMEZONE"] = "Asia/Kolkata"

@@ -5,6 +5,7 @@ from decimal import Decimal as D
 import pytest
 
 from kibray_ops.report import Report
+from tests.here import here
 from tests.world import AWKWARD, World, done
 
 SHORTAGES = "check-inventory-shortages"
@@ -208,7 +209,7 @@ def test_the_report_shows_how_full_it_is(sqlite_world: World) -> None:
     sqlite_world.item("Empty [b]", "10", unit="roll")
     sqlite_world.item("Owed", "10", "-5")
     sqlite_world.environment["COLUMNS"] = "100"
-    shown = sqlite_world.run("inventory", "check-shortages", "--dry-run").stdout
+    shown = here(sqlite_world, "inventory", "check-shortages", "--dry-run").stdout
     assert "DRY RUN" in shown
     assert "3 of 3 items with a threshold are short; 1 person would get 1 notification." in shown
     lines = {line.split()[0]: line for line in shown.splitlines() if line.strip()}

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from kibray_ops.report import Report
+from tests.here import here
 from tests.world import World, done
 
 STATUSES, OVERDUE = "update-invoice-statuses", "check-overdue-invoices"
@@ -174,7 +175,7 @@ def test_an_invoice_whose_project_is_gone_is_told_like_any_other(sqlite_world: W
         (None, ", #77"),
         (None, ", #78"),
     ]
-    assert sqlite_world.run("invoices", "aging").stdout.count("#7") == 2
+    assert here(sqlite_world, "invoices", "aging").stdout.count("#7") == 2
 
 
 def test_days_count_in_the_business_zone(newest: World) -> None:
@@ -258,7 +259,7 @@ def test_both_jobs_at_once(world: World) -> None:
     codes = [(process.communicate(timeout=120), process.returncode)[1] for process in processes]
     assert set(codes) <= {0, 75}
     for command in words[:2]:
-        assert world.run(*command).returncode == 0
+        assert here(world, *command).returncode == 0
     for row in world.rows("core_invoice"):
         paid, late = row["amount_paid"] > 0, row["due_date"].isoformat() == YESTERDAY
         assert row["status"] == ("PAID" if paid else "OVERDUE" if late else "SENT")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.here import here
 from tests.sky import Reply, Sky
 from tests.world import World
 
@@ -15,7 +16,7 @@ def logged(text: str) -> list[dict[str, object]]:
 
 def test_json_lines_have_the_run_the_job_and_the_slot(newest: World) -> None:
     newest.environment |= {"KIBRAY_OPS_LOG_FORMAT": "json", "KIBRAY_OPS_LOG_LEVEL": "info"}
-    told = newest.run("invoices", "update-statuses", "--quiet")
+    told = here(newest, "invoices", "update-statuses", "--quiet")
     begun, ended = logged(told.stderr)
     assert told.returncode == 0
     assert list(begun) == ["time", "level", "logger", "job", "run_id", "slot", "message"]
@@ -27,7 +28,7 @@ def test_json_lines_have_the_run_the_job_and_the_slot(newest: World) -> None:
 
 def test_text_names_the_run(newest: World) -> None:
     newest.environment["KIBRAY_OPS_LOG_LEVEL"] = "info"
-    told = newest.run("invoices", "update-statuses", "--quiet")
+    told = here(newest, "invoices", "update-statuses", "--quiet")
     assert told.stderr.splitlines() == [
         "INFO update-invoice-statuses, run 1: begun",
         "INFO update-invoice-statuses, run 1: ended: succeeded, exit code 0",
@@ -37,17 +38,17 @@ def test_text_names_the_run(newest: World) -> None:
 @pytest.mark.parametrize(("level", "lines"), [("warning", 0), ("error", 0), ("debug", 2)])
 def test_the_level_can_be_set(sqlite_world: World, level: str, lines: int) -> None:
     sqlite_world.environment["KIBRAY_OPS_LOG_LEVEL"] = level
-    assert len(sqlite_world.run("invoices", "update-statuses", "-q").stderr.splitlines()) == lines
+    assert len(here(sqlite_world, "invoices", "update-statuses", "-q").stderr.splitlines()) == lines
 
 
 def test_under_cron_success_is_silent_and_failure_tells_all(newest: World) -> None:
     newest.environment |= {"KIBRAY_OPS_LOG_FORMAT": "json", "KIBRAY_OPS_LOG_LEVEL": "debug"}
-    told = newest.run("--cron", "notifications", "send")
+    told = here(newest, "--cron", "notifications", "send")
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
     (run,) = newest.runs()
     newest.sql("DELETE FROM kibray_ops_run")
     newest.environment["KIBRAY_OPS_EMAIL_BACKEND"] = "smtp"
-    told = newest.run("--cron", "notifications", "send")
+    told = here(newest, "--cron", "notifications", "send")
     assert told.returncode == 78
     *lines, first, second = told.stderr.splitlines()
     about = [(line["message"], line["slot"]) for line in logged("\n".join(lines))]
@@ -72,6 +73,6 @@ def test_what_was_held_back_is_told_when_the_hard_limit_ends_the_run(newest: Wor
 
 def test_a_catch_up_is_silent_too(sqlite_world: World) -> None:
     sqlite_world.environment |= {"KIBRAY_OPS_LOG_LEVEL": "debug"}
-    told = sqlite_world.run("--cron", "catch-up")
+    told = here(sqlite_world, "--cron", "catch-up")
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
     assert sqlite_world.runs()

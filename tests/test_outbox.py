@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from kibray_ops.report import Report
+from tests.here import here
 from tests.post import HANG_UP, PASSWORD, PostOffice
 from tests.world import ZONE, World, done
 
@@ -505,7 +506,7 @@ def test_cancelled_while_the_run_is_sending(newest: World, post: PostOffice) -> 
     def cancel(_mail: object) -> None:
         if len(post.taken) == 1:
             last = newest.outbox()[-1]["id"]
-            shown.append(newest.run("notifications", "outbox", "cancel", str(last), "--as-of", NOW))
+            shown.append(here(newest, "notifications", "outbox", "cancel", str(last), "--as-of", NOW))
 
     post.on_data = cancel
     report = send(newest, post)
@@ -521,13 +522,13 @@ def test_the_outbox_is_listed(newest: World, post: PostOffice) -> None:
     post.recipient_faults["bob@example.com"] = ["550 5.1.1 No such user here"]
     send(newest, post, 3)
     newest.sql("DELETE FROM core_notification WHERE title = 'For ana'")
-    shown = newest.run("notifications", "outbox", "list").stdout
+    shown = here(newest, "notifications", "outbox", "list").stdout
     for part in ("bob", "For bob", "failed", "550 5.1.1 No such user here", "sent 1, failed 1", "(gone)"):
         assert part in shown
-    told = json.loads(newest.run("notifications", "outbox", "list", "--status", "failed", "--json").stdout)
+    told = json.loads(here(newest, "notifications", "outbox", "list", "--status", "failed", "--json").stdout)
     assert told["counts"] == {"sent": 1, "failed": 1}
     assert [row["title"] for row in told["rows"]] == ["For bob"]
-    assert newest.run("notifications", "outbox", "list", "--channel", "sms").stdout.startswith("Nothing of that kind")
+    assert here(newest, "notifications", "outbox", "list", "--channel", "sms").stdout.startswith("Nothing of that kind")
 
 
 def test_the_file_backend_writes_what_any_mail_program_opens(newest: World, tmp_path: Path) -> None:
@@ -560,7 +561,7 @@ def test_addresses_that_no_mail_can_go_to_stop_nobody(newest: World, post: PostO
     assert post.recipients == ["ana@example.com"]
     assert statuses(newest) == ["suppressed"] * 4 + ["sent"]
     assert len(report.problems) == 4
-    shown = newest.run("notifications", "outbox", "list").stdout
+    shown = here(newest, "notifications", "outbox", "list").stdout
     assert "\x1b" not in shown
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kibray_ops.report import Report
+from tests.here import here
 from tests.world import World, by_employee, done
 
 WEEK = ("2025-11-17", "2025-11-23")
@@ -499,7 +500,7 @@ def test_dry_run_tells_what_the_real_run_does_and_writes_nothing(world: World) -
 def test_the_report_is_json_and_csv(newest: World) -> None:
     newest.entry(newest.employee("=Ana Ruiz, Jr."), MON, "8.50")
     words = ("payroll", "generate", "--week", "--as-of", "2025-11-24", "--csv", "pay.csv", "--json")
-    told = json.loads(newest.run(*words).stdout)
+    told = json.loads(here(newest, *words).stdout)
     assert told["rows"][0]["gross_pay"] == "170.00"
     assert told["rows"][0]["mon"] == "8.50"
     lines = (newest.directory / "pay.csv").read_text(encoding="utf-8-sig").splitlines()

@@ -12,6 +12,7 @@ import pytest
 from kibray_ops.clock import real_now
 from kibray_ops.database import Database, Lock
 from kibray_ops.places import MOST_ASKED
+from tests.here import here
 from tests.sky import BAD_GATEWAY, HOURLY, Question, Reply, Sky, answer, centre, error, match
 from tests.test_weather import DENVER, PLANS, SNAPSHOTS, failures, located, warned
 from tests.world import World, done
@@ -336,7 +337,7 @@ def test_a_place_set_by_hand(world: World, sky: Sky) -> None:
     sky.addresses[ADDRESS] = []
     project = world.project("Elm St", address=ADDRESS)
     fetch(world)
-    shown = world.run(*LOCATE, str(project), "39.7392", "-104.9903", "--as-of", "2025-11-24T12:00")
+    shown = here(world, *LOCATE, str(project), "39.7392", "-104.9903", "--as-of", "2025-11-24T12:00")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "39.73920, -104.99030, set by hand" in shown.stdout
     assert "Before: not found by its address" in shown.stdout
@@ -417,7 +418,7 @@ def test_what_a_place_is_called_is_one_short_line(newest: World, sky: Sky) -> No
 
 def test_a_place_is_forgotten(newest: World, sky: Sky) -> None:
     project = newest.project("Elm St", address=ADDRESS)
-    newest.run(*LOCATE, "elm st", "39.7392", "-104.9903")
+    here(newest, *LOCATE, "elm st", "39.7392", "-104.9903")
     assert done(newest.execute("locate-project", project="Elm St", forget=True)).result["before_source"] == "manual"
     assert places(newest) == {}
     fetch(newest)
@@ -434,7 +435,7 @@ def test_a_place_is_forgotten(newest: World, sky: Sky) -> None:
 def test_how_it_may_be_written(sqlite_world: World, words: str) -> None:
     project = sqlite_world.project("Elm St")
     typed = [word.replace("Elm°St", "Elm St").replace("ELM°ST", "elm  st") for word in words.format(project).split()]
-    told = sqlite_world.run(*LOCATE, *typed)
+    told = here(sqlite_world, *LOCATE, *typed)
     assert (told.returncode, told.stderr) == (0, "")
     assert places(sqlite_world) == {project: (*map(D, DENVER), "manual")}
 
@@ -468,7 +469,7 @@ def test_how_it_may_be_written(sqlite_world: World, words: str) -> None:
 def test_what_is_refused(sqlite_world: World, words: str, said: str) -> None:
     for name in ("Elm St", "Twin", "Twin"):
         sqlite_world.project(name)
-    told = sqlite_world.run(*LOCATE, *words.split())
+    told = here(sqlite_world, *LOCATE, *words.split())
     assert told.returncode == 2
     assert said in told.stderr
     assert len(told.stderr.splitlines()) == 2
@@ -477,9 +478,9 @@ def test_what_is_refused(sqlite_world: World, words: str, said: str) -> None:
 
 def test_a_point_abroad_is_a_warning(sqlite_world: World) -> None:
     project = sqlite_world.project("Elm St")
-    told = json.loads(sqlite_world.run(*LOCATE, "Elm St", "39.7392", "104.9903", "--json").stdout)
+    told = json.loads(here(sqlite_world, *LOCATE, "Elm St", "39.7392", "104.9903", "--json").stdout)
     assert (told["status"], told["problems"][0]["kind"]) == ("succeeded", "abroad")
     assert told["result"]["longitude"] == "104.99030"
     assert places(sqlite_world)[project][1] == D("104.99030")
     sqlite_world.project("Elm Street")
-    assert "Do you mean Elm St (1), Elm Street (2)?" in sqlite_world.run(*LOCATE, "elm", "1", "2").stderr
+    assert "Do you mean Elm St (1), Elm Street (2)?" in here(sqlite_world, *LOCATE, "elm", "1", "2").stderr

@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from tests.here import here
 from tests.world import AWKWARD, World, done, told
 
 PLANS = "alert-incomplete-daily-plans"
@@ -283,12 +284,12 @@ def test_the_report_shows_how_late_each_is(sqlite_world: World) -> None:
     sqlite_world.plan(sqlite_world.project("Oak"), "2025-11-20")
     sqlite_world.environment["COLUMNS"] = "100"
     words = ("plans", "alert-incomplete", "--as-of", NOW)
-    shown = sqlite_world.run(*words, "--dry-run").stdout
+    shown = here(sqlite_world, *words, "--dry-run").stdout
     assert "2 late drafts; 2 people would get 3 notifications." in shown
     lines = [line.split() for line in shown.splitlines() if line.startswith("2025")]
     assert lines == [
         ["2025-11-25", "Elm", "[b]", "2025-11-24", "17:00", "15", "minutes", "foreman", "2", "daily"],
         ["2025-11-20", "Oak", "2025-11-19", "17:00", "5", "days", "1", "never"],
     ]
-    sqlite_world.run(*words)
-    assert "Left alone: 1 draft whose day has passed, told before." in sqlite_world.run(*words).stdout
+    here(sqlite_world, *words)
+    assert "Left alone: 1 draft whose day has passed, told before." in here(sqlite_world, *words).stdout

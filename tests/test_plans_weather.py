@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from kibray_ops.weather.wmo import conditions
+from tests.here import here, in_terminal
 from tests.sky import BAD_GATEWAY, Sky, measured
-from tests.test_cli import in_terminal, plain
+from tests.test_cli import plain
 from tests.test_weather import BOSTON, DENVER, FIVE, HONOLULU, LOS_ANGELES, PLANS, SNAPSHOTS, failures, located, warned
 from tests.world import World, done
 
@@ -205,4 +206,6 @@ def test_the_report_for_people(newest: World, sky: Sky) -> None:
         for word in ("Oak", "recent", "no place", "new"):
             assert word in shown
     assert "1 plan would get a new forecast; 1 had one of the last two hours, 1 have no place, 0 failures." in shown
-    assert newest.run("plans", "update-weather", "--as-of", TODAY, "--csv", "-").stdout.startswith("Plan ID,Plan date,")
+    assert here(newest, "plans", "update-weather", "--as-of", TODAY, "--csv", "-").stdout.startswith(
+        "Plan ID,Plan date,"
+    )

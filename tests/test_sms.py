@@ -10,6 +10,7 @@ import pytest
 from kibray_ops.clock import Clock
 from kibray_ops.dispatch import quiet_until
 from kibray_ops.report import Report
+from tests.here import here
 from tests.post import ACCOUNT, NUMBER, TOKEN, Carrier, PostOffice, trouble
 from tests.sky import Reply, answer
 from tests.world import ZONE, World, done
@@ -76,7 +77,7 @@ def test_several_are_one_message(newest: World, phones: Carrier) -> None:
     assert len(sent["Body"]) <= 320
     (row,) = report.rows
     assert (row["notifications"], row["segments"]) == (40, 5)  # ú is no letter of GSM-7
-    shown = newest.run("notifications", "outbox", "list", "--channel", "sms").stdout
+    shown = here(newest, "notifications", "outbox", "list", "--channel", "sms").stdout
     assert shown.count("ana") == 30
 
 

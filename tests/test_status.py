@@ -15,8 +15,9 @@ from kibray_ops.report import Report, Trigger
 from kibray_ops.runner import execute
 from kibray_ops.schedule import described, slot_after, slot_before
 from kibray_ops.standing import as_dict
+from tests.here import here, in_terminal
 from tests.test_catch_up import BY_NAME, MONDAY, PAYROLL, go, live_from, playing, standing
-from tests.test_cli import KEYS, in_terminal, plain, two_lines
+from tests.test_cli import KEYS, plain, two_lines
 from tests.test_contract import counted
 from tests.world import World, done
 
@@ -265,7 +266,7 @@ def test_the_command(newest: World) -> None:
             execute(playing(job, "idle"), settings=newest.settings, clock=clock)
     done(execute(PAYROLL, settings=newest.settings, clock=clock, options={"week": "2025-W40"}))
     before = newest.dump()
-    asked = newest.run("status", "--json")
+    asked = here(newest, "status", "--json")
     told = json.loads(asked.stdout)
     assert list(told) == ["schema", "at", "zone", "late", "jobs"]
     assert (told["schema"], told["zone"], told["late"]) == (1, "America/Denver", [PAYROLL.name])
@@ -278,7 +279,7 @@ def test_the_command(newest: World) -> None:
         )
     }  # fmt: skip
     assert (asked.returncode, asked.stderr) == (1, "")
-    piped = newest.run("status")
+    piped = here(newest, "status")
     assert piped.returncode == 1
     assert "\x1b" not in piped.stdout
     due = slot_before(PAYROLL, clock.now() - timedelta(hours=1), clock.zone).key.replace("T", " ")
@@ -290,12 +291,12 @@ def test_the_command(newest: World) -> None:
     assert table.count("succeeded") == 10
     assert newest.dump() == before
     done(execute(PAYROLL, settings=newest.settings, clock=clock))
-    well = newest.run("status")
+    well = here(newest, "status")
     assert (well.returncode, well.stdout.splitlines()[-1]) == (0, "Nothing is late.")
 
 
 def test_status_where_kibray_ops_was_never_set_up(bare: World) -> None:
-    told = bare.run("status")
+    told = here(bare, "status")
     assert (told.returncode, told.stdout) == (78, "")
     assert two_lines(told.stderr)
     assert "db init" in told.stderr
@@ -305,7 +306,7 @@ def test_status_where_kibray_ops_was_never_set_up(bare: World) -> None:
 
 
 def test_the_list_of_jobs(sqlite_world: World) -> None:
-    rows = json.loads(sqlite_world.run("jobs", "list", "--json").stdout)["jobs"]
+    rows = json.loads(here(sqlite_world, "jobs", "list", "--json").stdout)["jobs"]
     assert [row["job"] for row in rows] == NAMES
     (payroll,) = (row for row in rows if row["job"] == PAYROLL.name)
     assert payroll == {
@@ -329,9 +330,9 @@ def test_the_list_of_jobs(sqlite_world: World) -> None:
 
 def test_a_job_runs_by_each_of_its_names_as_by_its_command(sqlite_world: World) -> None:
     own = ("--week", "2025-W47", "--dry-run", "--json")
-    direct = json.loads(sqlite_world.run("payroll", "generate", *own).stdout)
+    direct = json.loads(here(sqlite_world, "payroll", "generate", *own).stdout)
     for name in ("generate-weekly-payroll", "core.tasks.generate_weekly_payroll"):
-        asked = sqlite_world.run("jobs", "run", name, *own)
+        asked = here(sqlite_world, "jobs", "run", name, *own)
         told = json.loads(asked.stdout)
         assert list(told) == KEYS
         moments = ("started_at", "finished_at")
@@ -340,14 +341,14 @@ def test_a_job_runs_by_each_of_its_names_as_by_its_command(sqlite_world: World) 
         }
         assert asked.returncode == 0
     assert sqlite_world.runs() == []
-    assert sqlite_world.run("jobs", "run", "update_invoice_statuses").returncode == 0
+    assert here(sqlite_world, "jobs", "run", "update_invoice_statuses").returncode == 0
     (run,) = sqlite_world.runs()
     assert (run["job"], run["status"], run["trigger"]) == (STATUSES.name, "succeeded", "manual")
 
 
 def usage(world: World, *words: str) -> tuple[int, str, str]:
     """Return the exit code, the job, and the message of a command that is wrong."""
-    asked = world.run(*words, "--json")
+    asked = here(world, *words, "--json")
     told = json.loads(asked.stdout)
     assert list(told) == KEYS
     return asked.returncode, told["job"], told["error"]["message"]
@@ -378,11 +379,11 @@ def test_a_run_that_never_began_names_its_job_however_it_was_called(
 
 
 def test_the_help_of_a_job_by_name_is_the_jobs(sqlite_world: World) -> None:
-    by_name = sqlite_world.run("jobs", "run", "generate_weekly_payroll", "--help")
+    by_name = here(sqlite_world, "jobs", "run", "generate_weekly_payroll", "--help")
     assert by_name.returncode == 0
     for option in ("--week", "--overtime", "--refresh", "--dry-run", "--json", "--as-of"):
         assert option in by_name.stdout
-    every = sqlite_world.run("jobs", "run", "--help").stdout
+    every = here(sqlite_world, "jobs", "run", "--help").stdout
     assert all(name in every for name in NAMES)
 
 
@@ -394,7 +395,7 @@ def test_the_help_of_a_job_by_name_is_the_jobs(sqlite_world: World) -> None:
     ],
 )
 def test_a_wrong_name_suggests_the_close_one(sqlite_world: World, name: str, close: str) -> None:
-    told = sqlite_world.run("jobs", "run", name)
+    told = here(sqlite_world, "jobs", "run", name)
     assert (told.returncode, told.stdout) == (2, "")
     assert told.stderr == f"kibray-ops: There is no job {name!r}.\n  {close}\n"
 
@@ -408,7 +409,7 @@ def test_a_wrong_name_suggests_the_close_one(sqlite_world: World, name: str, clo
     ],
 )
 def test_what_cannot_be_paused(sqlite_world: World, words: tuple[str, ...], said: str) -> None:
-    told = sqlite_world.run("jobs", *words)
+    told = here(sqlite_world, "jobs", *words)
     assert (told.returncode, told.stdout) == (2, "")
     assert told.stderr.startswith(f"kibray-ops: {said}\n")
     assert sqlite_world.sql("SELECT * FROM kibray_ops_pause") == []
@@ -419,7 +420,7 @@ def test_pause_and_resume(newest: World) -> None:
     clock = Clock(newest.settings.zone)
     assert PAYROLL.name in [one.job.name for one in read(newest.settings, clock) if one.is_late]
 
-    told = newest.run("jobs", "pause", "core.tasks.generate_weekly_payroll", "--until", "2099-01-05")
+    told = here(newest, "jobs", "pause", "core.tasks.generate_weekly_payroll", "--until", "2099-01-05")
     assert (told.returncode, told.stderr) == (0, "")
     assert told.stdout.startswith(f"{PAYROLL.name} is paused until Mon 2099-01-05 00:00.")
     (paused,) = (one for one in read(newest.settings, clock) if one.job is PAYROLL)
@@ -427,11 +428,11 @@ def test_pause_and_resume(newest: World) -> None:
     assert (paused.pause.until, paused.is_late, paused.missed) == (datetime(2099, 1, 5, 7, tzinfo=UTC), False, None)
     assert paused.next.key == "2099-01-05T07:00"
 
-    told = newest.run("jobs", "resume", PAYROLL.name)
+    told = here(newest, "jobs", "resume", PAYROLL.name)
     following = clock.local(slot_after(PAYROLL, clock.now(), clock.zone).moment)
     first, *owed = told.stdout.splitlines()
     assert first == f"{PAYROLL.name} is no longer paused. It runs next on {following:%a %Y-%m-%d %H:%M}."
-    assert "was not paused" in newest.run("jobs", "resume", SEND.name).stdout
+    assert "was not paused" in here(newest, "jobs", "resume", SEND.name).stdout
     (resumed,) = (one for one in read(newest.settings, clock) if one.job is PAYROLL)
     assert (resumed.pause, resumed.next.moment) == (None, following)
     if resumed.missed is not None:  # on six days of the week
@@ -454,33 +455,33 @@ def test_old_run_records_are_pruned_but_for_each_jobs_newest_success(newest: Wor
         newest.sql("UPDATE kibray_ops_run SET started_at = ?, finished_at = ? WHERE id = ?", ago, ago, refused.run_id)
     before = newest.dump()
 
-    told = newest.run("runs", "prune", "--dry-run", "--json")
+    told = here(newest, "runs", "prune", "--dry-run", "--json")
     assert json.loads(told.stdout) == {"schema": 1, "dry_run": True, "older_than_days": 400, "pruned": 2}
-    shorter = newest.run("runs", "prune", "--older-than", "30", "-n")
+    shorter = here(newest, "runs", "prune", "--older-than", "30", "-n")
     assert (shorter.returncode, shorter.stdout) == (
         0, "3 run records would be deleted: those that ended more than 30 days ago.\n",
     )  # fmt: skip
     assert newest.dump() == before
-    assert newest.run("runs", "prune", "--older-than", "30").stdout.startswith("3 run records deleted")
+    assert here(newest, "runs", "prune", "--older-than", "30").stdout.startswith("3 run records deleted")
     assert [run["id"] for run in newest.runs()] == [kept.run_id, running.run_id, 6]
 
 
 def test_the_baseline_is_shown_and_moved(sqlite_world: World) -> None:
-    shown = sqlite_world.run("runs", "baseline")
+    shown = here(sqlite_world, "runs", "baseline")
     assert (shown.returncode, shown.stdout) == (0, "Baseline: 2019-12-31 17:00:00.\n")
-    told = json.loads(sqlite_world.run("runs", "baseline", "2025-11-24", "--json").stdout)
+    told = json.loads(here(sqlite_world, "runs", "baseline", "2025-11-24", "--json").stdout)
     assert told == {"schema": 1, "baseline": "2025-11-24T07:00:00+00:00", "before": "2020-01-01T00:00:00+00:00"}
     assert standing(sqlite_world, "2025-11-24T06:00").overdue is None
-    back = sqlite_world.run("runs", "baseline", "2025-11-20T12:30").stdout
+    back = here(sqlite_world, "runs", "baseline", "2025-11-20T12:30").stdout
     assert back.startswith("Baseline: 2025-11-20 12:30:00.\nIt moved back: `kibray-ops catch-up --dry-run` shows")
     assert standing(sqlite_world, "2025-11-24T06:00", STATUSES.name).is_late
     clock = Clock(sqlite_world.settings.zone)
-    assert sqlite_world.run("runs", "baseline", "now").returncode == 0
+    assert here(sqlite_world, "runs", "baseline", "now").returncode == 0
     assert not any(one.is_late for one in read(sqlite_world.settings, clock))
-    at = json.loads(sqlite_world.run("runs", "baseline", "--json").stdout)
+    at = json.loads(here(sqlite_world, "runs", "baseline", "--json").stdout)
     assert at["baseline"] == at["before"]
     assert abs(datetime.fromisoformat(at["baseline"]) - clock.now()) < timedelta(minutes=2)
-    wrong = sqlite_world.run("runs", "baseline", "tomorrow")
+    wrong = here(sqlite_world, "runs", "baseline", "tomorrow")
     assert wrong.returncode == 2
     assert two_lines(wrong.stderr)
 
@@ -491,7 +492,7 @@ def test_the_baseline_is_shown_and_moved(sqlite_world: World) -> None:
 def test_the_schedule_is_listed(sqlite_world: World) -> None:
     clock = Clock(sqlite_world.settings.zone)
     before = clock.now()
-    told = json.loads(sqlite_world.run("schedule", "list", "--json").stdout)
+    told = json.loads(here(sqlite_world, "schedule", "list", "--json").stdout)
     assert (told["schema"], told["zone"], told["catch_up"]) == (1, "America/Denver", "7,22,37,52 * * * *")
     assert [row["job"] for row in told["jobs"]] == NAMES
     assert [row["deadline"] for row in told["jobs"]] == [
@@ -509,7 +510,7 @@ def test_the_schedule_is_listed(sqlite_world: World) -> None:
 
 
 def test_what_runs_next(sqlite_world: World) -> None:
-    told = json.loads(sqlite_world.run("schedule", "next", "--count", "400", "--json").stdout)
+    told = json.loads(here(sqlite_world, "schedule", "next", "--count", "400", "--json").stdout)
     moments = [datetime.fromisoformat(run["at"]) for run in told["runs"]]
     assert len(moments) == 400
     assert moments == sorted(moments)
@@ -517,9 +518,9 @@ def test_what_runs_next(sqlite_world: World) -> None:
     assert {run["job"] for run in told["runs"]} == set(NAMES)  # more than a week
     per_day = [run for run in told["runs"] if run["job"] == STATUSES.name]
     assert [run["slot"][11:] for run in per_day] == ["01:00"] * len(per_day)
-    lines = sqlite_world.run("schedule", "next", "--count", "5").stdout.splitlines()
+    lines = here(sqlite_world, "schedule", "next", "--count", "5").stdout.splitlines()
     assert len(lines) == 2 + 5
-    each = json.loads(sqlite_world.run("schedule", "next", "--json").stdout)["runs"]
+    each = json.loads(here(sqlite_world, "schedule", "next", "--json").stdout)["runs"]
     assert sorted(run["job"] for run in each) == sorted(NAMES)
 
 
@@ -537,14 +538,14 @@ def test_what_tells_which_slots_are_done_is_never_pruned(newest: World) -> None:
 
 
 def test_a_baseline_to_come_is_told(sqlite_world: World) -> None:
-    told = sqlite_world.run("runs", "baseline", "2099-01-05")
+    told = here(sqlite_world, "runs", "baseline", "2099-01-05")
     assert "no job runs by itself" in told.stdout
-    shown = sqlite_world.run("status")
+    shown = here(sqlite_world, "status")
     assert shown.returncode == 0
     assert "Before the baseline, 2099-01-05 00:00, no job runs by itself." in shown.stdout
     assert "2099-01-05" in next(line for line in shown.stdout.splitlines() if line.startswith(PAYROLL.name))
     sqlite_world.sql("UPDATE kibray_ops_state SET value = 'rubbish' WHERE key = 'baseline'")
-    told = sqlite_world.run("status")
+    told = here(sqlite_world, "status")
     assert (told.returncode, "`kibray-ops runs baseline MOMENT`" in told.stderr) == (78, True)
-    assert sqlite_world.run("runs", "baseline", "now").returncode == 0
-    assert sqlite_world.run("status").returncode == 0
+    assert here(sqlite_world, "runs", "baseline", "now").returncode == 0
+    assert here(sqlite_world, "status").returncode == 0

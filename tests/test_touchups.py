@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from kibray_ops.report import Report
+from tests.here import here
 from tests.world import AWKWARD, World, done, told
 
 TOUCHUPS = "alert-high-priority-touchups"
@@ -107,7 +108,7 @@ def test_the_threshold_comes_from_the_option_or_the_settings(newest: World) -> N
 
 @pytest.mark.parametrize("word", ["0", "-1", "many", "10001", "3.5", ""])
 def test_a_threshold_that_is_none_is_refused(word: str, sqlite_world: World) -> None:
-    refused = sqlite_world.run("touchups", "alert", f"--threshold={word}")
+    refused = here(sqlite_world, "touchups", "alert", f"--threshold={word}")
     assert refused.returncode == 2
     assert len(refused.stderr.splitlines()) == 2
     assert refused.stdout == ""
@@ -359,7 +360,7 @@ def test_the_report_is_what_a_manager_wants_to_see(sqlite_world: World) -> None:
     elm = site(sqlite_world, 2, "Elm [b]")
     sqlite_world.touchup(elm, "urgent", title="Drips on door [7]")
     sqlite_world.environment["COLUMNS"] = "100"
-    shown = sqlite_world.run("touchups", "alert", "--dry-run", "--as-of", "2025-11-24").stdout
+    shown = here(sqlite_world, "touchups", "alert", "--dry-run", "--as-of", "2025-11-24").stdout
     assert "1 project has 3 or more open; 1 person would get 1 notification." in shown
     (line,) = [line for line in shown.splitlines() if line.startswith("Elm")]
     assert line.split() == ["Elm", "[b]", "3", "1", "2", "4", "days", "·", "1"]

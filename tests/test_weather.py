@@ -20,6 +20,7 @@ from kibray_ops.places import Site
 from kibray_ops.report import Report
 from kibray_ops.weather import service
 from kibray_ops.weather.place import fingerprint
+from tests.here import here, in_terminal
 from tests.sky import (
     BAD_GATEWAY,
     CODES,
@@ -34,7 +35,7 @@ from tests.sky import (
     error,
     measured,
 )
-from tests.test_cli import in_terminal, plain
+from tests.test_cli import plain
 from tests.world import AWKWARD, ZONE, World, done
 
 SNAPSHOTS, PLANS = "fetch-weather-snapshots", "update-daily-plans-weather"
@@ -251,9 +252,9 @@ def test_by_the_real_clock_the_second_run_changes_nothing(newest: World, sky: Sk
     tomorrow = real_now().astimezone(ZoneInfo(ZONE)).date() + timedelta(days=1)  # or today, should midnight pass
     newest.plan(project, tomorrow.isoformat())
     for command in ("weather fetch-snapshots", "plans update-weather"):
-        assert newest.run(*command.split()).returncode == 0
+        assert here(newest, *command.split()).returncode == 0
     once = newest.dump(own=False)
-    assert newest.run("weather", "fetch-snapshots").returncode == 0
+    assert here(newest, "weather", "fetch-snapshots").returncode == 0
     assert (newest.dump(own=False), len(sky.forecasts), len(sky.geocoded)) == (once, 1, 1)
     assert newest.snapshots()[project]["fetched_at"] == newest.rows("core_dailyplan")[0]["weather_fetched_at"]
 
@@ -566,7 +567,7 @@ def test_a_turn_may_be_idle_for_long(pg_world: World, sky: Sky) -> None:
 @pytest.mark.parametrize("on", ["0001-01-02", "9999-12-31", "1899-12-31"])
 @pytest.mark.parametrize("command", ["weather fetch-snapshots", "plans update-weather", "payroll generate"])
 def test_days_that_have_no_day_before_or_after(sqlite_world: World, command: str, on: str) -> None:
-    told = sqlite_world.run(*command.split(), "-n", "--as-of", on)
+    told = here(sqlite_world, *command.split(), "-n", "--as-of", on)
     assert (told.returncode, len(told.stderr.splitlines())) == (2, 2)
     assert "too far away" in told.stderr
 
@@ -596,13 +597,13 @@ def test_the_key_is_nowhere(newest: World, sky: Sky) -> None:
     shown = []
     for fault in ([error("Key hunter22 is unknown", 401)], [error("hunter22 is too much", 503)] * 3, []):
         sky.faults, sky.change = list(fault), repeat
-        told = newest.run(*words, "--json" if fault else "--verbose")
+        told = here(newest, *words, "--json" if fault else "--verbose")
         assert told.returncode == 3
         shown += [told.stdout, told.stderr]
     assert all(
         said in "".join(shown) for said in ("is unknown", "is too much", "is blocked", "not asked for", "'********'")
     )
-    for text in (*shown, newest.run("runs", "show", "1").stdout, str(newest.dump())):
+    for text in (*shown, here(newest, "runs", "show", "1").stdout, str(newest.dump())):
         assert "hunter22" not in text
     assert all("apikey" not in question.fields for question in sky.questions)
     assert all(question.headers["User-Agent"].startswith("kibray-ops/") for question in sky.questions)
@@ -628,7 +629,7 @@ def test_the_report_for_people(newest: World, sky: Sky) -> None:
         assert "Open-Meteo.com" in shown
     assert "1110 WASHINGTON AVE" in shown
     assert "Weather of 2025-11-24 at the job sites" in shown
-    piped = newest.run("weather", "fetch-snapshots", "--as-of", "2025-11-24")
+    piped = here(newest, "weather", "fetch-snapshots", "--as-of", "2025-11-24")
     assert (piped.stderr, "Fetching" in piped.stdout) == ("", False)
 
 
@@ -646,11 +647,11 @@ def test_progress_is_for_those_who_watch(newest: World, sky: Sky) -> None:
 def test_the_csv_and_the_json(newest: World, sky: Sky) -> None:
     located(newest, newest.project("Elm St"))
     words = ("weather", "fetch-snapshots", "--as-of", "2025-11-24")
-    lines = newest.run(*words, "--csv", "-").stdout.splitlines()
+    lines = here(newest, *words, "--csv", "-").stdout.splitlines()
     high, low = (sent(DENVER)[name] for name in ("temperature_max", "temperature_min"))
     assert lines[0].startswith("Project ID,Project,Place,Source,Latitude,Longitude,Date,")
     assert lines[1].startswith(f"1,Elm St,,census,39.73920,-104.99030,2025-11-24,{high:.2f},{low:.2f},")
-    told = json.loads(newest.run(*words, "--json").stdout)
+    told = json.loads(here(newest, *words, "--json").stdout)
     assert told["result"] == {
         "date": "2025-11-24", "created": 0, "updated": 1, "total_projects": 1, "without_place": 0, "errors": [],
     }  # fmt: skip
@@ -660,11 +661,11 @@ def test_the_csv_and_the_json(newest: World, sky: Sky) -> None:
 def test_cron_is_silent_and_tells_what_failed(newest: World, sky: Sky) -> None:
     located(newest, newest.project("Elm St"))
     words = ("--cron", "weather", "fetch-snapshots", "--as-of", "2025-11-24")
-    told = newest.run(*words)
+    told = here(newest, *words)
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
     sky.faults = [BAD_GATEWAY] * 3
     newest.sql("DELETE FROM kibray_ops_forecast")
-    told = newest.run("--cron", "weather", "fetch-snapshots", "--as-of", "2025-11-25")
+    told = here(newest, "--cron", "weather", "fetch-snapshots", "--as-of", "2025-11-25")
     assert told.returncode == 3
     assert "Elm St: the forecast service answered 502" in told.stdout
 
