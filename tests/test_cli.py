@@ -13,10 +13,10 @@ import pytest
 from kibray_ops import registry
 from kibray_ops.cli.jobs import _without_bare
 from tests.here import here, in_terminal
+from tests.test_contract import ENVELOPE
 from tests.test_payroll_generate import MON
 from tests.world import World
 
-KEYS = ["schema", "job", "run_id", "status", "exit_code", "dry_run", "trigger", "slot", "as_of", "started_at", "finished_at", "result", "rows", "problems", "error"]  # fmt: skip  # noqa: E501
 AS_OF = ("--as-of", "2025-11-24")
 
 
@@ -84,7 +84,7 @@ def test_json_is_one_object_with_the_same_keys_whatever_happens(
     done = here(sqlite_world, *words.split(), "--json")
     told = json.loads(done.stdout)
     assert (done.returncode, told["exit_code"], told["status"]) == (code, code, status), done.stderr
-    assert list(told) == KEYS
+    assert list(told) == ENVELOPE
     assert told["job"] in {job.name for job in (*registry.JOBS, *registry.ACTIONS)}
     assert (told["error"] is None) == (code == 0)
 

@@ -18,7 +18,7 @@ import pytest
 from kibray_ops import crontab, host, registry
 from kibray_ops.crontab import Program, Schedule
 from kibray_ops.errors import ConfigurationError
-from tests.here import here
+from tests.fork import Fork
 from tests.world import PATH, World
 
 ROOT = Path(__file__).parent.parent
@@ -43,16 +43,11 @@ def run(
     world: World, *words: str, around: tuple[str, ...] = (), program: Path | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in the little environment that cron gives, and a host in Denver."""
-<<<<<<< HEAD
-    start = [str(program)] if program else [sys.executable, "-m", "kibray_ops"]
     path = os.environ["PATH"] if around else PATH
     given = {"HOME": str(world.directory), "PATH": path, "TZ": "America/Denver"} | environment
-=======
-    given = {"HOME": str(world.directory), "PATH": os.environ["PATH"], "TZ": "America/Denver"} | environment
     if not around and not program:
         return Fork(words, given, world.directory).run()
     start = [str(program)] if program else [sys.executable, "-m", "kibray_ops"]
->>>>>>> 6d5e8a1 (Run the commands of the tests in the tests' own process, where no process matters)
     return subprocess.run(
         [*around, *start, *words],
         env=given,
