@@ -1,6 +1,7 @@
 """Where projects are: asked once for each address, remembered, set by hand."""
 
 import json
+import os
 import signal
 import time
 from datetime import UTC, datetime
@@ -301,7 +302,7 @@ def test_what_was_found_before_a_crash_is_not_asked_for_again(newest: World, sky
     for number in range(20):
         newest.project(f"Site {number:02}", address=f"{number} Elm St, Denver, CO")
     sky.meanwhile = lambda _: time.sleep(0.1)
-    with newest.command("weather", "fetch-snapshots", "--as-of", "2025-11-24") as process:
+    with newest.fork("weather", "fetch-snapshots", "--as-of", "2025-11-24") as process:
         while len(sky.geocoded) < 11:
             time.sleep(0.01)
         process.kill()
@@ -319,11 +320,11 @@ def test_nobody_waits_for_a_geocoder_that_hangs(newest: World, sky: Sky, number:
     for site in range(8):
         newest.project(f"Site {site}", address=f"{site} Elm St, Denver, CO")
     sky.geocoder_faults = [Reply(b"{}", delay=15)] * 8
-    with newest.command("weather", "fetch-snapshots", "--as-of", "2025-11-24") as process:
+    with newest.fork("weather", "fetch-snapshots", "--as-of", "2025-11-24") as process:
         while len(sky.geocoded) < 4:
             time.sleep(0.02)
         begin = time.monotonic()
-        process.send_signal(number)
+        os.kill(newest.runs()[-1]["pid"], number)
         process.communicate(timeout=30)
     assert time.monotonic() - begin < 5
     assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130}[number]
@@ -376,7 +377,7 @@ def test_who_shares_the_address_of_a_place_set_meanwhile_is_located_too(newest: 
     first, second = (newest.project(name, address=ADDRESS) for name in ("First", "Second"))
     newest.environment |= {"KIBRAY_OPS_LOCK_TIMEOUT": "5"}
     lock = Lock(Database(newest.settings), "places")
-    with lock.database.connect() as connection, newest.command("weather", "fetch-snapshots") as process:
+    with lock.database.connect() as connection, newest.fork("weather", "fetch-snapshots") as process:
         assert lock.acquire(connection)
         while not newest.runs():
             time.sleep(0.05)

@@ -1,6 +1,7 @@
 """weather fetch-snapshots: each site gets its own, real forecast, or an honest blank."""
 
 import json
+import os
 import signal
 import sqlite3
 import time
@@ -459,11 +460,11 @@ def test_what_is_done_stays_done_when_the_run_is_killed(newest: World, sky: Sky,
     many(newest, 501)
     sky.faults = [None, Reply(b"{}", delay=5)]
     words = ("weather", "fetch-snapshots", "--as-of", "2025-11-24")
-    with newest.command(*words) as process:
+    with newest.fork(*words) as process:
         while len(sky.forecasts) < 2:
             time.sleep(0.02)
         begin = time.monotonic()
-        process.send_signal(number)
+        os.kill(newest.runs()[-1]["pid"], number)
         process.communicate(timeout=30)
     assert time.monotonic() - begin < 4  # it did not wait for the answer
     assert process.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[number]
@@ -515,9 +516,9 @@ def test_both_jobs_at_once_ask_for_nothing_twice(newest: World, sky: Sky) -> Non
         go_on.wait(30)
 
     sky.meanwhile = meanwhile
-    first = newest.command("weather", "fetch-snapshots", "--as-of", "2025-11-24")
+    first = newest.fork("weather", "fetch-snapshots", "--as-of", "2025-11-24")
     assert asked.wait(30)
-    second = newest.command("plans", "update-weather", "--as-of", "2025-11-24")
+    second = newest.fork("plans", "update-weather", "--as-of", "2025-11-24")
     while len(newest.runs()) < 2:
         time.sleep(0.05)
     time.sleep(0.5)
