@@ -70,6 +70,7 @@ class Period:
 
     @property
     def is_closed(self) -> bool:
+        """Tell whether the period is approved or paid, so that nothing in it is written."""
         return is_closed(self.status)
 
 
@@ -96,10 +97,12 @@ class Sheet:
 
     @property
     def own_entries(self) -> list[Entry]:
+        """Return the entries of the week itself."""
         return [entry for entry in self.entries if self.week.start <= entry.date <= self.week.end]
 
     @property
     def record(self) -> dict[str, Any] | None:
+        """Return the record that counts: the oldest, where the application has made several."""
         return self.records[0] if self.records else None
 
     @property
@@ -110,6 +113,7 @@ class Sheet:
 
     @property
     def missing_days(self) -> list[str]:
+        """Return the working days of the week without an entry, as dates in ISO 8601."""
         return timesheet.missing_days(self.own_entries, self.week)
 
     def decide(self, period: Period, *, refresh: bool) -> None:
@@ -243,6 +247,7 @@ class Sheet:
         return sorted(found, key=FLAGS.index)
 
     def problems(self) -> list[Problem]:
+        """Return what somebody should look at; a failure is an employee who has hours and gets no record."""
         found = [Problem(WARNING, finding.kind, self.name, finding.message) for finding in self.findings]
         found += [Problem(WARNING, kind, self.name, message) for kind, message in self.warnings]
         if self.failure:

@@ -92,6 +92,7 @@ def _read(stream: Connection) -> str:
 
 def _become(words: tuple[str, ...], environ: dict[str, str], directory: Path, out: Connection, err: Connection) -> None:
     """Be the command, in the fork."""
+    from kibray_ops import __main__
     from kibray_ops.cli.app import main
 
     for stream, number in ((out, 1), (err, 2)):
@@ -101,7 +102,7 @@ def _become(words: tuple[str, ...], environ: dict[str, str], directory: Path, ou
     sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
     sys.dont_write_bytecode = False  # the server has it from pytest; who starts Python anew has not
-    sys.argv = ["kibray-ops", *words]
+    sys.argv = [__main__.__file__, *words]  # as `python -m kibray_ops` has it
     os.environ.clear()
     os.environ.update(environ)
     time.tzset()
