@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import stat
 import time
 import traceback
 from collections.abc import Iterator
@@ -203,8 +204,7 @@ class Lock:
             return True
         path = self.database.path.with_name(f"{self.database.path.name}.{self.name}.lock")
         try:
-            # Read-only is enough for flock, also on a file that another user's run has made.
-            file = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            file = _lock_file(path, like=self.database.path)
         except OSError as error:
             raise ConfigurationError(
                 f"The lock file {path} cannot be opened: {error.strerror}.",
@@ -229,6 +229,20 @@ class Lock:
         """Return the lock's signed 64-bit number on PostgreSQL."""
         digest = hashlib.blake2b(f"kibray-ops:{self.name}".encode(), digest_size=8).digest()
         return int.from_bytes(digest, "big", signed=True)
+
+
+def _lock_file(path: Path, *, like: Path) -> int:
+    """Open a lock file; a new one is for those who may use the database: whoever can open it can hold us up."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW  # read-only is enough for flock, also on another user's file
+    try:
+        file = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, flags)
+    of = like.stat()
+    if os.geteuid() == 0:
+        os.fchown(file, of.st_uid, of.st_gid)  # else the jobs' own user could not open what root has made
+    os.fchmod(file, stat.S_IMODE(of.st_mode))
+    return file
 
 
 def hold_together(session: Session, table: Table, *, patience: float) -> Iterator[None]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from kibray_ops import files
 from kibray_ops.errors import ConfigurationError
 
 DAEMONS = ("cron", "crond", "fcron")
@@ -136,14 +137,11 @@ class SystemFile:
 
     def write(self, text: str) -> None:
         """Replace the file in one step, readable by all and writable by its owner, as cron wants it."""
-        unfinished = self.path.with_name(f".{self.path.name}.new")  # the dot keeps cron away
         try:
-            if not text:
+            if text:
+                files.replace(self.path, _bytes(text), files.FOR_ALL)  # a dot keeps cron away from what is unfinished
+            else:
                 self.path.unlink(missing_ok=True)
-                return
-            unfinished.write_bytes(_bytes(text))
-            unfinished.chmod(0o644)
-            unfinished.replace(self.path)
         except OSError as error:
             raise self._refused(error) from error
 
@@ -154,13 +152,15 @@ class SystemFile:
 
 
 Place = UserCrontab | SystemFile
+OF_A_PROGRAM = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ")
+"""What another program may know of our environment."""
 
 
 def back_up(text: str, directory: Path, now: datetime) -> Path:
     """Keep a crontab that is about to be replaced, for its owner's eyes only; raises ConfigurationError."""
     path = directory / f"crontab-{now:%Y%m%d-%H%M%S-%f}"
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        files.make_directory(directory)
         path.touch(mode=0o600, exist_ok=False)
         path.write_bytes(_bytes(text))
     except OSError as error:
@@ -176,7 +176,8 @@ def _crontab(*words: str, given: bytes | None = None) -> subprocess.CompletedPro
             "This machine has no `crontab` program.",
             hint="Install cron (on Debian: apt install cron), or print the lines: `kibray-ops crontab generate`.",
         )
-    environment = {**os.environ, "LC_ALL": "C"}
+    # Another program, and on many machines one with privileges: our settings are none of its business.
+    environment = {name: os.environ[name] for name in OF_A_PROGRAM if name in os.environ} | {"LC_ALL": "C"}
     return subprocess.run([program, *words], input=given, capture_output=True, env=environment, check=False, timeout=60)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, text
 
-from kibray_ops import registry
+from kibray_ops import files, registry
 from kibray_ops.catalog import Catalog, noted, read_catalog
 from kibray_ops.catalog import baseline as noted_baseline
 from kibray_ops.database import Database, Lock, translated
@@ -49,8 +49,8 @@ def init(database: Database, *, standalone: bool, baseline: datetime | None, now
     """
     if standalone and database.is_sqlite and not database.path.exists():
         try:
-            database.path.parent.mkdir(parents=True, exist_ok=True)
-            database.path.touch(mode=0o600)
+            files.make_directory(database.path.parent)
+            database.path.touch(mode=files.PRIVATE)
         except OSError as error:
             raise ConfigurationError(
                 f"{database.path} cannot be made: {error.strerror}.", hint="Name another file in DATABASE_URL."

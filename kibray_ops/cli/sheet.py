@@ -3,16 +3,20 @@
 import csv
 import io
 import os
+import re
+import stat
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kibray_ops import files
 from kibray_ops.errors import UsageError
 
 SQLITE_MAGIC = b"SQLite format 3\0"
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")
+"""What a spreadsheet takes for the beginning of a formula; of some, also the wide forms."""
 
 
 @dataclass
@@ -37,14 +41,10 @@ class Sheet:
             self._replace(text)
 
     def _replace(self, text: str) -> None:
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+        # Wages are for whoever made the file: who lets others read it lets them read the next one too.
+        mode = stat.S_IMODE(self.path.stat().st_mode) if self.path.exists() else files.PRIVATE
         # Excel takes UTF-8 for granted only behind a byte order mark.
-        with os.fdopen(handle, "w", encoding="utf-8-sig", newline="") as file:
-            file.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
-        Path(name).replace(self.path)
+        files.replace(self.path, text.encode("utf-8-sig"), mode)
 
 
 def prepare(path: Path | None, *, as_json: bool, database: Path | None) -> Sheet | None:
@@ -88,8 +88,8 @@ def _as_csv(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> st
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    if isinstance(value, list | tuple):
-        return " ".join(str(part) for part in value)
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"  # a name must not become a formula
-    return str(value)
+    if not isinstance(value, str | list | tuple):
+        return str(value)
+    text = value if isinstance(value, str) else " ".join(str(part) for part in value)
+    is_number = re.fullmatch(r"-\d+(\.\d+)?", text)
+    return f"'{text}" if text.startswith(FORMULA) and not is_number else text  # a name must not become a formula

@@ -7,6 +7,7 @@ from datetime import datetime
 from email.headerregistry import Address
 from pathlib import Path
 
+from kibray_ops import files
 from kibray_ops.delivery import Message, Unreachable
 from kibray_ops.delivery.mime import as_email
 from kibray_ops.errors import ConfigurationError
@@ -28,7 +29,7 @@ class Files:
     def open(self) -> None:
         """Make the directory where it does not exist; raises ConfigurationError."""
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            files.make_directory(self.directory)
         except OSError as error:
             raise self._unusable(error) from error
         if not os.access(self.directory, os.W_OK | os.X_OK):
@@ -45,9 +46,7 @@ class Files:
         email = as_email(message, sender=self.sender, at=self.clock())
         path = self.directory / f"{message.id.strip('<>').partition('@')[0]}.eml"
         try:
-            unfinished = path.with_suffix(".tmp")
-            unfinished.write_bytes(email.as_bytes())
-            unfinished.replace(path)
+            files.replace(path, email.as_bytes())
         except OSError as error:
             raise Unreachable(f"{self.name} takes no file: {error.strerror}") from error
         return path.name

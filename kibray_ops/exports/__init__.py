@@ -7,13 +7,13 @@ an engine makes of an outage, of a change of the clocks, or of another engine be
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib import import_module
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from kibray_ops import files
 from kibray_ops.crontab import Program, Schedule
 from kibray_ops.errors import ConfigurationError
 from kibray_ops.registry import CATCH_UP, CATCH_UP_NAME, CATCH_UP_WORTH, JOBS, Job
@@ -141,17 +141,17 @@ def write(made: Export, directory: Path) -> None:
 
     Raises ConfigurationError.
     """
-    unfinished = {directory / name: directory / f".{name}.new" for name in made.files}
+    unfinished: dict[Path, Path] = {}
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for path in unfinished:
+        files.make_directory(directory, files.OPEN)
+        for path in (directory / name for name in made.files):
             if os.path.lexists(path) and not _is_ours(path):
                 raise ConfigurationError(
                     f"{path} exists, and was not made by kibray-ops.",
                     hint="Nothing was written. Name another directory with --output.",
                 )
-        for path, new in unfinished.items():
-            new.write_text(made.files[path.name], encoding="utf-8")
+        for name, text in made.files.items():
+            unfinished[directory / name] = files.beside(directory / name, text.encode(), files.FOR_ALL)
         for path, new in unfinished.items():
             new.replace(path)
     except OSError as error:
@@ -161,8 +161,7 @@ def write(made: Export, directory: Path) -> None:
         ) from error
     finally:
         for new in unfinished.values():
-            with suppress(OSError):
-                new.unlink(missing_ok=True)
+            files.discard(new)
 
 
 def _is_ours(path: Path) -> bool:
