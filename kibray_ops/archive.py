@@ -202,7 +202,8 @@ def _columns(run: Run) -> tuple[str, ...]:
 
 
 def _named(name: str) -> str:
-    return f'{NOTIFICATIONS.name}."{name}"'
+    quoted = name.replace('"', '""')
+    return f'{NOTIFICATIONS.name}."{quoted}"'
 
 
 # ---- SQLite: a column may hold a value of any type, and JSON has fewer types

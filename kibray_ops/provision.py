@@ -205,8 +205,16 @@ def needs(catalog: Catalog | None = None) -> list[Need]:
     return [*found, Need(VERSION_TABLE, "SELECT")]
 
 
-def grants(role: str, catalog: Catalog | None = None) -> str:
-    """Return the GRANT statements for a role that runs all jobs and may do nothing else."""
+GRANTS_HEAD = """\
+-- What kibray-ops needs, and no more. Run as the owner of Kibray's tables, who also has to run `kibray-ops db init`:
+-- only the owner can make and upgrade the kibray_ops_* tables. Run this again after an upgrade."""
+
+
+def grants(role: str, catalog: Catalog | None = None, place: tuple[str, str] | None = None) -> str:
+    """Return the GRANT statements for a role that runs all jobs and may do nothing else.
+
+    With a catalog and a place, those for just this database.
+    """
     name = '"' + role.replace('"', '""') + '"'
     together: dict[tuple[str, bool], list[str]] = {}
     for need in needs(catalog):
@@ -214,7 +222,21 @@ def grants(role: str, catalog: Catalog | None = None) -> str:
         of_kibray_read = need.privilege == "SELECT" and need.table in kibray_tables()
         together.setdefault((need.table, of_kibray_read), []).append(need.privilege + listed)
     lines = [f"GRANT {', '.join(privileges)} ON {table} TO {name};" for (table, _), privileges in together.items()]
-    return "\n".join(("-- What kibray-ops needs, and no more. Run as the owner of Kibray's tables.", *lines)) + "\n"
+    if place is not None:
+        database, schema = (part.replace('"', '""') for part in place)
+        # Everybody has these, unless somebody has taken them from PUBLIC.
+        lines = [
+            f'GRANT CONNECT ON DATABASE "{database}" TO {name};',
+            f'GRANT USAGE ON SCHEMA "{schema}" TO {name};',
+            *lines,
+        ]
+    return "\n".join((GRANTS_HEAD, *lines)) + "\n"
+
+
+def place_of(connection: Connection) -> tuple[str, str]:
+    """Return the name of a PostgreSQL database, and of the schema in which its tables are."""
+    database, schema = connection.execute(text("SELECT current_database(), current_schema()")).one()
+    return database, schema
 
 
 def move_baseline(database: Database, moment: datetime) -> datetime | None:

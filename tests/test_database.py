@@ -1,6 +1,5 @@
 """Both databases: values stored as Django stores them, our own tables, what is missing, and what a role needs."""
 
-import os
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal as D
 from pathlib import Path
@@ -271,63 +270,6 @@ def test_a_database_without_kibrays_tables(bare: World, tmp_path: Path) -> None:
     assert report.exit_code == 78
     assert "not Kibray's database" in str(report.error)
     assert database.url
-
-
-def test_a_role_with_the_printed_grants_can_do_everything_and_read_no_secret(pg_world: World) -> None:
-    role, good = f"ops_{os.getpid()}", pg_world.url
-    pg_world.office()
-    pg_world.entry(pg_world.employee(), "2025-11-17", "8.00")
-    for due in ("2025-11-01", "2026-11-01"):
-        pg_world.invoice(due, "OVERDUE", due)
-        pg_world.invoice(f"{due} sent", "SENT", due, paid="100.00" if due > "2026" else "0")
-    site = pg_world.rows("core_project")[0]["id"]
-    pg_world.item("Caulk", "10", "-1")
-    pg_world.sql("UPDATE core_project SET address = '1 Elm St, Denver, CO'")
-    pg_world.plan(site, "2025-11-25")
-    pg_world.manages(pg_world.user("pm", staff=False), site)
-    for _ in range(3):
-        pg_world.touchup(site)
-    pg_world.notify(pg_world.user(), at="2025-11-24T16:00")
-    pg_world.notify(pg_world.user(), at="2025-09-01T16:00", is_read=True)
-    pg_world.sql(f'CREATE ROLE "{role}" LOGIN')
-    printed = here(pg_world, "db", "grants", role).stdout
-    with pg_world.connect() as connection:
-        connection.execute(printed)
-    pg_world.url = good.replace("postgres:@", f"{role}:@")
-    try:
-        for job, options in (
-            ("generate-weekly-payroll", {}),
-            ("generate-weekly-payroll", {"refresh": True}),
-            ("discard-weekly-payroll", {}),
-            ("update-invoice-statuses", {"reopen": True}),
-            ("check-overdue-invoices", {}),
-            ("check-inventory-shortages", {}),
-            ("alert-high-priority-touchups", {}),
-            ("alert-incomplete-daily-plans", {}),
-            ("fetch-weather-snapshots", {}),
-            ("fetch-weather-snapshots", {}),
-            ("update-daily-plans-weather", {}),
-            ("locate-project", {"project": str(site), "latitude": "39.7", "longitude": "-105"}),
-            ("locate-project", {"project": str(site), "forget": True}),
-            ("send-pending-notifications", {}),
-            ("retry-deliveries", {"ids": [1]}),
-            ("cancel-deliveries", {"ids": [1]}),
-            ("cleanup-old-notifications", {"purge_after": 1}),
-            ("restore-notifications", {"everything": True}),
-        ):
-            report = pg_world.execute(job, at="2025-11-24T17:15", **options)
-            assert report.exit_code == 0, report.error
-            assert job[:5] not in ("check", "alert") or report.result["notifications"] > 0
-        assert here(pg_world, "invoices", "aging").returncode == 0
-        for secret in ("password FROM auth_user", "social_security_number FROM core_employee"):
-            with pytest.raises(Exception, match="permission denied"):
-                pg_world.sql(f"SELECT {secret}")
-        with pytest.raises(Exception, match="permission denied"):
-            pg_world.sql("DELETE FROM core_timeentry")
-    finally:
-        pg_world.url = good
-        pg_world.sql(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"')
-    assert len(pg_world.snapshots()) == sum(bool(row["weather_data"]) for row in pg_world.rows("core_dailyplan")) == 1
 
 
 # ---- what is no database

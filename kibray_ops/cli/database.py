@@ -105,9 +105,9 @@ def grants(
     from kibray_ops.database import Database, translated
 
     found = settings.load().checked()
-    catalog = None
+    catalog = place = None
     database = Database(found)
     if not database.is_sqlite:
         with translated(), database.connect(read_only=True) as connection:
-            catalog = read_catalog(connection)
-    sys.stdout.write(provision.grants(role, catalog))
+            catalog, place = read_catalog(connection), provision.place_of(connection)
+    sys.stdout.write(provision.grants(role, catalog, place))
