@@ -21,12 +21,14 @@ from zoneinfo import ZoneInfo
 from kibray_ops import registry
 from kibray_ops.clock import UTC_NAMES, machine_zone
 from kibray_ops.errors import SettingsInvalid
-from kibray_ops.text import MASK, is_mail_address, masked_url, passwords
+from kibray_ops.text import MASK, is_mail_address, masked, masked_url, passwords
 
 PREFIX = "KIBRAY_OPS_"
 MACHINE = "this machine"
 """The source of a time zone that nobody has set."""
 Texts = dict[str, str]
+SHORTEST_KEY = 8
+"""Letters of a word in an address that may be a key; a shorter one is an innocent `ping`."""
 DATABASE_SCHEMES = ("postgres", "postgresql", "sqlite")
 
 
@@ -252,35 +254,33 @@ class Settings:
         return int(own or self.values[f"{which}_TIME_LIMIT"])
 
     @cached_property
-    def _secrets(self) -> tuple[str, ...]:
+    def _secrets(self) -> frozenset[str]:
         found: set[str] = set()
         for setting in DECLARED:
             value = self.raw.get(setting.name, "")
-            if not setting.secret or not value:
-                continue
-            if setting.name == "DATABASE_URL":
-                found.update(passwords(value))
-            else:
-                found.add(value)
-        return tuple(sorted(found, key=len, reverse=True))
+            if "://" in value:
+                found |= passwords(value)
+            if setting.secret and setting.name != "DATABASE_URL":
+                found |= {value, *_keys(value)}
+        return frozenset(found)
 
     def redact(self, text: str) -> str:
-        """Return a text in which no secret of these settings stands."""
-        for secret in self._secrets:
-            # A short password may be part of an innocent word: only where it stands alone.
-            text = (
-                text.replace(secret, MASK)
-                if len(secret) >= 4
-                else re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", MASK, text)
-            )
-        return text
+        """Return a text in which no secret of these settings stands, however it is spelt."""
+        return masked(text, self._secrets)
 
     def shown(self, setting: Setting) -> str:
         """Return a setting's value as `config show` may print it."""
         value = self.raw.get(setting.name, "")
         if setting.name == "DATABASE_URL" and self.values["DATABASE_URL"] is not None:
             return masked_url(value)  # one that cannot be read is masked as a whole, below
-        return MASK if setting.secret and value else value
+        # A secret may stand in another setting too, by mistake or as part of an address.
+        return MASK if setting.secret and value else self.redact(masked_url(value))
+
+
+def _keys(address: str) -> set[str]:
+    """Return the long words in the path of a secret address, which a server may repeat by themselves."""
+    path = unquote(urlsplit(address).path) if "://" in address else ""
+    return {word for word in path.split("/") if len(word) >= SHORTEST_KEY}
 
 
 def embedded_database() -> Path:

@@ -1,7 +1,11 @@
 """What other people wrote, made fit to print: whether it is an address, and what of it is secret."""
 
+import json
 import re
-from urllib.parse import unquote
+from binascii import b2a_base64
+from collections.abc import Iterable
+from functools import cache
+from urllib.parse import quote, unquote, unquote_plus
 
 ATOM = r"""[^@\s<>()\[\],;:\\".]+"""
 MAIL_ADDRESS = re.compile(rf"(?!.*=\?){ATOM}(\.{ATOM})*@{ATOM}(\.{ATOM})*")
@@ -10,15 +14,25 @@ LONGEST_MAIL_ADDRESS = 254
 
 MASK = "********"
 """What stands for a secret."""
+IN_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"}
+SHORTEST_SECRET = 4
+"""Letters; a shorter one may be part of an innocent word."""
+SHORTEST_CODE = 6
+"""Letters of base64; fewer may be part of an innocent word."""
 JOINER = "\N{ZERO WIDTH JOINER}"
 """Makes one emoji of several."""
 
 
 def printable(text: str) -> str:
     """Return a text on one line, without the control characters that a terminal or a mail header would obey."""
-    if not text.isprintable():
-        text = "".join(letter if letter.isprintable() or letter == JOINER else " " for letter in text)
-    return " ".join(text.split())
+    return " ".join(tame(text).split())
+
+
+def tame(text: str) -> str:
+    """Return a text without the control characters that a terminal would obey; its lines stay."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() or letter in ("\n", JOINER) else " " for letter in text)
 
 
 def is_mail_address(text: str) -> bool:
@@ -27,13 +41,56 @@ def is_mail_address(text: str) -> bool:
 
 
 def passwords(url: str) -> set[str]:
-    """Return the passwords in a database URL, as written and as decoded."""
-    written = re.findall(r"://[^/@]*?:(.*)@", url) + re.findall(r"[?&](?:password|passfile|sslpassword)=([^&]*)", url)
-    return {form for password in written for form in (password, unquote(password)) if form}
+    """Return the passwords in a URL, as written and as decoded."""
+    in_front = re.findall(r"://[^/@]*?:(.*)@", url)
+    behind = re.findall(r"[?&](?:password|passfile|sslpassword)=([^&]*)", url)
+    decoded = [*map(unquote, (*in_front, *behind)), *map(unquote_plus, behind)]
+    return {password for password in (*in_front, *behind, *decoded) if password}
 
 
 def masked_url(url: str) -> str:
-    """Return a database URL with its passwords masked."""
-    for password in passwords(url):
+    """Return a URL with its passwords masked."""
+    for password in sorted(passwords(url), key=len, reverse=True):
         url = url.replace(f":{password}@", f":{MASK}@").replace(f"={password}", f"={MASK}")
     return url
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """Return a text with secrets masked, however they are spelt: in a URL, in JSON, in Python, in HTML, in base64."""
+    found = _spelt(frozenset(filter(None, secrets)))
+    return found.sub(MASK, text) if found else text
+
+
+@cache
+def _spelt(secrets: frozenset[str]) -> re.Pattern[str] | None:
+    """Return the pattern of secrets, the longest first."""
+    ordered = sorted(secrets, key=lambda secret: (-len(secret), secret))
+    spelt = [spelling for secret in ordered for spelling in (_in_letters(secret), *map(re.escape, _in_base64(secret)))]
+    return re.compile("|".join(spelt)) if spelt else None
+
+
+def _in_letters(secret: str) -> str:
+    pattern = "".join(map(_letter, " ".join(secret.split())))
+    return pattern if len(secret) >= SHORTEST_SECRET else rf"(?<!\w){pattern}(?!\w)"
+
+
+def _letter(letter: str) -> str:
+    """Return the pattern of a letter and what others write in its place."""
+    if letter.isascii() and letter.isalnum():
+        return letter
+    in_url, in_json, in_python = quote(letter, safe=""), json.dumps(letter)[1:-1], ascii(letter)[1:-1]
+    forms = {letter, in_url, in_url.lower(), in_json, in_python, f"\\{letter}", IN_HTML.get(letter, letter)}
+    if letter == " ":
+        forms |= {"+"}
+    several = r"|\s+" if letter == " " else ""
+    return f"(?:{'|'.join(re.escape(form) for form in sorted(forms, key=len, reverse=True))}{several})"
+
+
+def _in_base64(secret: str) -> set[str]:
+    """Return what base64 makes of a secret, whatever stands before and behind it: a login stands with its user."""
+    found = set()
+    for before in range(3):
+        code = b2a_base64(bytes(before) + (given := secret.encode()), newline=False).decode().rstrip("=")
+        whole = code[(0, 2, 3)[before] : -1 if (before + len(given)) % 3 else None]
+        found |= {whole, whole.translate({ord("+"): "-", ord("/"): "_"})}
+    return {code for code in found if len(code) >= SHORTEST_CODE}

@@ -19,7 +19,7 @@ def show(as_json: AsJSON = False) -> None:
         rows = [
             {"name": s.variable, "value": found.shown(s), "source": found.sources[s.name]} for s in settings.DECLARED
         ]
-        render.print_json({"schema": 1, "settings": rows, "problems": list(found.problems)})
+        render.print_json({"schema": 1, "settings": rows, "problems": [found.redact(said) for said in found.problems]})
         return
     from rich import box
     from rich.markup import escape

@@ -8,7 +8,6 @@ import re
 import smtplib
 import socket
 import ssl
-from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from email.message import EmailMessage
 from kibray_ops.delivery import Deferred, Faltering, Message, Refused, Uncertain, Unreachable
 from kibray_ops.delivery.mime import as_email
 from kibray_ops.errors import ConfigurationError
-from kibray_ops.text import MASK, printable
+from kibray_ops.text import masked, printable
 
 TIMEOUT = 30.0
 """Seconds to wait for each answer of the server; the reply to a whole message gets longer."""
@@ -58,11 +57,7 @@ class SMTP:
     def _words(self, said: bytes | str) -> str:
         """Return what the server said on one line, without the login, which some servers repeat."""
         words = printable(said if isinstance(said, str) else said.decode("utf-8", "replace"))
-        if self.password:
-            plain = f"\0{self.user}\0{self.password}".encode()
-            for secret in (self.password, *(b64encode(form).decode() for form in (self.password.encode(), plain))):
-                words = words.replace(secret, MASK)
-        return words[:LONGEST_REPLY]
+        return masked(words, [self.password])[:LONGEST_REPLY]
 
     def _reply(self, code: int, said: bytes | str) -> str:
         words = self._words(said)

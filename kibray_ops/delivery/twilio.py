@@ -9,7 +9,7 @@ import httpx
 
 from kibray_ops.delivery import DeliveryError, Faltering, Message, Refused, Uncertain, Unreachable, Unwanted
 from kibray_ops.errors import ConfigurationError
-from kibray_ops.text import printable
+from kibray_ops.text import masked, printable
 
 TIMEOUT = 30.0
 """Seconds to wait for each step of an exchange."""
@@ -79,6 +79,7 @@ class Twilio:
 
     def _error(self, status: int, told: dict[str, Any]) -> DeliveryError | ConfigurationError:
         words = printable(str(told.get("message") or told.get("detail") or told.get("title") or ""))
+        words = masked(words, [self.token])  # before it is cut
         code = told.get("code")
         said = f"Twilio answered {status}" + (f" (error {code})" if isinstance(code, int) else "")
         said += f": {words[:LONGEST_REASON].rstrip('.')}" if words else ""

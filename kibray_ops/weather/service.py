@@ -16,12 +16,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 import httpx
 
 from kibray_ops.patience import within
-from kibray_ops.text import MASK, printable
+from kibray_ops.text import masked, printable
 
 TRIES = 3
 MINUTE = 61.0
@@ -167,8 +166,4 @@ class Service:
             value = value.get("reason") or value.get("errors") or ""
         if isinstance(value, list):
             value = "; ".join(map(str, value))
-        text = printable(str(value))
-        for secret in self.secrets.values():
-            for form in (secret, quote(secret, safe=""), quote_plus(secret)):
-                text = text.replace(form, MASK)
-        return text[:LONGEST_REASON].rstrip(".")
+        return masked(printable(str(value)), self.secrets.values())[:LONGEST_REASON].rstrip(".")
