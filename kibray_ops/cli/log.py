@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kibray_ops.settings import Settings
+from kibray_ops.text import printable
 
 MOST_HELD = 1_000
 """Lines that are kept; of more, the last ones."""
@@ -49,7 +50,7 @@ class _Held(logging.Handler):
 
 
 class _OfTheRun(logging.Filter):
-    """Take secrets out of a line, and say which run it is about."""
+    """Take secrets out of a line, keep it one line, and say which run it is about."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
@@ -58,7 +59,7 @@ class _OfTheRun(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         from kibray_ops.report import current
 
-        record.msg, record.args = self.settings.redact(record.getMessage()), ()
+        record.msg, record.args = printable(self.settings.redact(record.getMessage())), ()
         run = current()
         record.about = {} if run is None else {"job": run.job, "run_id": run.run_id, "slot": run.slot}
         return True

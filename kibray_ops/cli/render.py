@@ -14,10 +14,12 @@ import typer
 
 from kibray_ops import errors, registry, settings
 from kibray_ops.registry import Job
+from kibray_ops.text import printable, tame
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from kibray_ops.job import Problem
     from kibray_ops.report import Report
@@ -48,7 +50,7 @@ class Output:
 def report(job: Job, told: "Report", found: settings.Settings, output: Output, *, to_stdout: bool) -> None:
     """Show a run's report; `to_stdout` says that stdout is taken by something else."""
     if output.verbose and told.traceback:
-        sys.stderr.write(found.redact(told.traceback))
+        sys.stderr.write(tame(found.redact(told.traceback)))
     if sys.stderr.isatty():
         for warning in found.warnings:
             sys.stderr.write(f"Warning: {warning}\n")
@@ -67,7 +69,7 @@ def _show_outcome(job: Job, told: "Report", output: Output, *, to_stdout: bool) 
     if output.quiet or to_stdout:
         for problem in told.problems:
             if problem.severity == "failure":
-                sys.stderr.write(f"{problem.subject}: {problem.message}\n")
+                sys.stderr.write(printable(f"{problem.subject}: {problem.message}") + "\n")
         return
     show = getattr(view_of(job), "show", None) or _show_rows
     show(told, console())
@@ -80,7 +82,7 @@ def failure(error: BaseException, arguments: list[str]) -> int:
     told = explained(error)
     found = settings.load()
     if {"--verbose", "-v"} & set(arguments):
-        sys.stderr.write(found.redact("".join(traceback.format_exception(error))))
+        sys.stderr.write(tame(found.redact("".join(traceback.format_exception(error)))))
     if "--json" in arguments:
         print_json(envelope(_unbegun(arguments, told), found))
     else:
@@ -154,7 +156,7 @@ def _job_meant(words: Sequence[str]) -> Job | None:
 
 
 def _error(told: errors.KibrayOpsError, found: settings.Settings) -> dict[str, str]:
-    return {"type": type(told).__name__, "message": found.redact(told.message), "hint": told.hint}
+    return {"type": type(told).__name__, "message": found.redact(told.message), "hint": found.redact(told.hint)}
 
 
 def print_json(value: Any) -> None:
@@ -168,7 +170,8 @@ def print_error(told: errors.KibrayOpsError, found: settings.Settings, *, run_id
     """Print what happened and what to do next."""
     red, plain = ("\033[1;31m", "\033[0m") if _in_colour() else ("", "")
     where = f" (run {run_id})" if run_id is not None else ""
-    sys.stderr.write(f"{red}kibray-ops:{plain} {found.redact(told.message)}{where}\n  {told.hint}\n")
+    message, hint = (tame(found.redact(words)) for words in (told.message, told.hint))
+    sys.stderr.write(f"{red}kibray-ops:{plain} {message}{where}\n  {hint}\n")
 
 
 def _in_colour() -> bool:
@@ -193,10 +196,13 @@ def console() -> "Console":
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError  # Rich would exit with 1; what that means is for the caller to say
 
+        def render_str(self, text: str, **how: Any) -> "Text":
+            return super().render_str(tame(text), **how)  # whoever wrote it, and wherever it is shown
+
     if sys.stdout.isatty():
-        return Pipe(highlight=False)
+        return Pipe(highlight=False, emoji=False)
     columns = os.environ.get("COLUMNS", "")
-    return Pipe(highlight=False, width=int(columns) if columns.isdigit() and int(columns) else PIPE_WIDTH)
+    return Pipe(highlight=False, emoji=False, width=int(columns) if columns.isdigit() and int(columns) else PIPE_WIDTH)
 
 
 def table(*columns: str, right: Sequence[str] = (), yields: str = "") -> "Table":
