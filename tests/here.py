@@ -8,22 +8,22 @@ import logging
 import os
 import pty
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import TextIO
 from unittest.mock import patch
-
-import pytest
 
 from kibray_ops.cli.app import main
 from tests.world import World
 
 
-def here(world: World, *words: str) -> subprocess.CompletedProcess[str]:
+def here(world: World, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     with _file() as out, _file() as err:
-        code = _exit_code(world, words, out, err)
+        code = run(words, world.environ | environment, world.directory, out, err)
         return subprocess.CompletedProcess(words, code, _text(out), _text(err))
 
 
@@ -34,33 +34,41 @@ def in_terminal(world: World, columns: int, *words: str, **environment: str) -> 
     with ThreadPoolExecutor(1) as pool:
         shown = pool.submit(_all_of, master)
         with os.fdopen(slave, "w", encoding="utf-8", buffering=1) as terminal:
-            _exit_code(world, words, terminal, terminal)
+            run(words, world.environ, world.directory, terminal, terminal)
         return shown.result().decode()
 
 
-def _exit_code(world: World, words: tuple[str, ...], out: TextIO, err: TextIO) -> int:
-    assert "TZ" not in world.environ, "a process reads it as it starts"
-    with (
-        _as_it_was(),
-        patch.dict(os.environ, world.environ, clear=True),
-        chdir(world.directory),
-        redirect_stdout(out),
-        redirect_stderr(err),
-        pytest.raises(SystemExit) as ended,
-    ):
-        main(list(words))
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
+def run(words: tuple[str, ...], environ: Mapping[str, str], directory: Path, out: TextIO, err: TextIO) -> int:
+    """Run a command in an environment, a directory and streams of its own; return its exit code."""
+    try:
+        with (
+            patch.dict(os.environ, environ, clear=True),
+            chdir(directory),
+            redirect_stdout(out),
+            redirect_stderr(err),
+            _as_it_was(err),
+        ):
+            time.tzset()
+            main(list(words))
+    except SystemExit as ended:
+        assert isinstance(ended.code, int)
+        return ended.code
+    finally:
+        time.tzset()
 
 
 @contextmanager
-def _as_it_was() -> Iterator[None]:
-    """Put back what a command leaves behind, as it is alone in its process."""
+def _as_it_was(err: TextIO) -> Iterator[None]:
+    """Begin with what a new process has, and put back what a command leaves behind, as it is alone in its process."""
     logger, threshold = logging.getLogger("kibray_ops"), gc.get_threshold()
     handlers, level, propagate = logger.handlers[:], logger.level, logger.propagate
+    others = logging.StreamHandler(err)
+    others.setLevel(logging.WARNING)  # what libraries warn of is printed where nobody has set anything up
+    logging.getLogger().addHandler(others)
     try:
         yield
     finally:
+        logging.getLogger().removeHandler(others)
         gc.set_threshold(*threshold)
         logger.handlers[:], logger.level, logger.propagate = handlers, level, propagate
 

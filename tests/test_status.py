@@ -17,8 +17,7 @@ from kibray_ops.schedule import described, slot_after, slot_before
 from kibray_ops.standing import as_dict
 from tests.here import here, in_terminal
 from tests.test_catch_up import BY_NAME, MONDAY, PAYROLL, go, live_from, playing, standing
-from tests.test_cli import KEYS, plain, two_lines
-from tests.test_contract import counted
+from tests.test_contract import ENVELOPE, counted, plain, two_lines
 from tests.world import World, done
 
 NAMES = [job.name for job in registry.JOBS]
@@ -334,10 +333,10 @@ def test_a_job_runs_by_each_of_its_names_as_by_its_command(sqlite_world: World) 
     for name in ("generate-weekly-payroll", "core.tasks.generate_weekly_payroll"):
         asked = here(sqlite_world, "jobs", "run", name, *own)
         told = json.loads(asked.stdout)
-        assert list(told) == KEYS
+        assert list(told) == ENVELOPE
         moments = ("started_at", "finished_at")
-        assert {key: told[key] for key in KEYS if key not in moments} == {
-            key: direct[key] for key in KEYS if key not in moments
+        assert {key: told[key] for key in ENVELOPE if key not in moments} == {
+            key: direct[key] for key in ENVELOPE if key not in moments
         }
         assert asked.returncode == 0
     assert sqlite_world.runs() == []
@@ -350,7 +349,7 @@ def usage(world: World, *words: str) -> tuple[int, str, str]:
     """Return the exit code, the job, and the message of a command that is wrong."""
     asked = here(world, *words, "--json")
     told = json.loads(asked.stdout)
-    assert list(told) == KEYS
+    assert list(told) == ENVELOPE
     return asked.returncode, told["job"], told["error"]["message"]
 
 

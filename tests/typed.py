@@ -1,21 +1,15 @@
-"""Type commands into this process: all that a command says and does, without a process of its own for each."""
+"""Every command there is, and all that each says."""
 
-import gc
-import io
-import logging
-import os
-import time
-from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
-from unittest.mock import patch
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
 from kibray_ops import registry
-from kibray_ops.cli.app import app, main
+from kibray_ops.cli.app import app
+from tests.here import here
 from tests.world import World
 
 
@@ -34,30 +28,9 @@ class Said:
 
 
 def typed(world: World, *words: str, **environment: str) -> Said:
-    """Run a command in this process, in its own environment and directory; libraries' warnings count as said."""
-    out, err = io.StringIO(), io.StringIO()
-    threshold = gc.get_threshold()
-    others = logging.StreamHandler(err)
-    others.setLevel(logging.WARNING)  # as Python prints them where nobody has set anything up
-    logging.getLogger().addHandler(others)
-    try:
-        with (
-            patch.dict(os.environ, world.environ | environment, clear=True),
-            chdir(world.directory),
-            redirect_stdout(out),
-            redirect_stderr(err),
-        ):
-            time.tzset()
-            try:
-                main(list(words))
-            except SystemExit as ended:
-                code = ended.code
-    finally:
-        time.tzset()
-        gc.set_threshold(*threshold)
-        logging.getLogger().removeHandler(others)
-    assert isinstance(code, int)
-    return Said(words, code, out.getvalue(), err.getvalue())
+    """Type a command into this process."""
+    ended = here(world, *words, **environment)
+    return Said(words, ended.returncode, ended.stdout, ended.stderr)
 
 
 def commands() -> set[tuple[str, ...]]:
