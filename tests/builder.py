@@ -1,6 +1,7 @@
 """Make the databases of tests quickly: each schema version is built once and copied."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -53,6 +54,10 @@ def ddl(version: str, engine: str) -> list[str]:
     return statements
 
 
+def _name(world: World) -> str:
+    return urlsplit(world.url).path[1:]
+
+
 class Builder:
     """Make databases quickly: each schema version is built once and copied."""
 
@@ -79,6 +84,18 @@ class Builder:
             self._templates.add(template)
         return World(self._create(f"w{self._count}", template), engine, version, directory)
 
+    def copy(self, world: World) -> World:
+        """Return a copy of a database and what belongs to it, in the same directory."""
+        world.hang_up()
+        self._count += 1
+        if world.engine == "sqlite":
+            path = world.directory / f"copy{self._count}.sqlite3"
+            shutil.copy(world.path, path)
+            url = f"sqlite:///{path}"
+        else:
+            url = self._create(f"w{self._count}", _name(world))
+        return replace(world, url=url, _kept={})
+
     def _create(self, name: str, template: str = "template1") -> str:
         with psycopg.connect(self.server_url, autocommit=True) as connection:
             # Copying files beats copying pages through the log, which is the default.
@@ -90,7 +107,7 @@ class Builder:
         """Drop a PostgreSQL database that a test has done with."""
         world.hang_up()
         if world.engine == "postgresql":
-            name = urlsplit(world.url).path[1:]
+            name = _name(world)
             with psycopg.connect(self.server_url, autocommit=True) as connection:
                 connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')  # type: ignore[call-overload]
 

@@ -1,59 +1,98 @@
-"""Measure the alerts of stock, touch-ups and plans on PostgreSQL, whole process, against the plain SQL for the same.
+"""Alerts of stock, touch-ups and plans."""
 
-`python -m tests.bench.alerts`: 5,000 items at 20 locations, 50,000 tasks and 20,000 plans of 2,000 projects, 33 people.
-Target: 1.5 x (SQL + 0.9 s).
-"""
+from collections.abc import Sequence
 
-from typing import Any
+from tests.bench.seed import FIRST_MANAGER, MANAGERS, Seed
+from tests.bench.work import ADMIN, DAY, LEDGER, NOTIFY, Dialect, Work, by_sql, run_sql, told
 
-from tests.bench import ROUNDS, measure, postgresql
-from tests.world import World
+ITEMS, LOCATIONS, TASKS, PLANS = 5_000, 20, 50_000, 20_000
 
-ITEMS, LOCATIONS, TASKS, PROJECTS, PLANS, ADMINS, MANAGERS = 5_000, 20, 50_000, 2_000, 20_000, 3, 30
-DAY = "2025-11-24"
-ADMIN = "u.is_active AND (u.is_staff OR u.is_superuser)"
-ACTIVE = f"(p.end_date IS NULL OR p.end_date >= '{DAY}') AND NOT p.is_archived"
-NOTIFY = """
-INSERT INTO core_notification (user_id, notification_type, title, message, related_object_type, related_object_id,
-    link_url, is_read, created_at, project_id)
-"""
-LEDGER = "INSERT INTO kibray_ops_alert (kind, subject_id, subject_date, recipient_id, stage, told_at, run_id)"
 
-STOCK = (
-    f"""
+def seed(seed: Seed) -> None:
+    """Fill the stores, and give every project tasks, plans and a manager."""
+    world, say, projects = seed.world, seed.say, seed.projects
+    world.touchup(1, "low", "Completed")
+    world.plan(1, "2020-01-01", status="COMPLETED")
+    world.item("Item 0", "10", sku=None)
+    world.add("core_inventorylocation", name="Place 0")
+    world.manages(FIRST_MANAGER, 1)
+    priorities = "CASE i / 7 % 4 WHEN 0 THEN 'low' WHEN 1 THEN 'high' WHEN 2 THEN 'urgent' ELSE 'medium' END"
+    states = "CASE i / 3 % 4 WHEN 0 THEN 'Pendiente' WHEN 1 THEN 'In Progress' ELSE 'Completed' END"
+    seed.copies(
+        "core_task",
+        seed.count(TASKS),
+        project_id=f"1 + i % {projects}",
+        title="'Touch-up number ' || i",
+        is_touchup="i % 5 < 3",
+        priority=priorities,
+        status=states,
+    )
+    # Ten for each project: of tomorrow, of today, and of the days before.
+    day = f"(i - 1) / {projects}"
+    seed.copies(
+        "core_dailyplan",
+        PLANS * projects // 2_000,
+        project_id=f"1 + i % {projects}",
+        plan_date=say.day(f"1 - {day}"),
+        created_by_id=f"{FIRST_MANAGER} + i % {MANAGERS}",
+        completion_deadline=say.moment("2025-11-25 00:00:00", f"-86400 * ({day})"),
+        status=f"CASE WHEN i % 9 = 0 THEN 'DRAFT' WHEN {day} < 2 THEN 'PUBLISHED' ELSE 'COMPLETED' END",
+    )
+    seed.copies("core_inventoryitem", seed.count(ITEMS) - 1, name="'Item ' || i")
+    seed.copies("core_inventorylocation", LOCATIONS - 1, name="'Place ' || i")
+    seed.copies(
+        "core_clientprojectaccess",
+        projects - 1,
+        project_id="i + 1",
+        user_id=f"{FIRST_MANAGER} + i % {MANAGERS}",
+    )
+    run_sql(
+        world,
+        "INSERT INTO core_projectinventory (item_id, location_id, quantity) "
+        f"SELECT t.id, i, t.id * i % 11 / 10.0 FROM core_inventoryitem t, {say.numbers(1, LOCATIONS)}",
+    )
+
+
+def active(say: Dialect) -> str:
+    return f"(p.end_date IS NULL OR p.end_date >= {say.day()}) AND NOT p.is_archived"
+
+
+def shortages(say: Dialect) -> Sequence[str]:
+    return (
+        f"{LEDGER} SELECT 'inventory_shortage', 0, {say.day()}, u.id, 0, {say.now}, 0 FROM auth_user u WHERE {ADMIN}",
+        f"""
+{NOTIFY}
 WITH short AS (
     SELECT i.name, coalesce(s.have, 0) AS have, i.need
     FROM (SELECT id, name, coalesce(nullif(low_stock_threshold, 0), nullif(default_threshold, 0)) AS need
           FROM core_inventoryitem WHERE active AND NOT no_threshold) i
     LEFT JOIN (SELECT item_id, sum(quantity) AS have FROM core_projectinventory GROUP BY item_id) s ON s.item_id = i.id
     WHERE coalesce(s.have, 0) < i.need
-), told AS (
-    {LEDGER} SELECT 'inventory_shortage', 0, '{DAY}', u.id, 0, now(), 1 FROM auth_user u WHERE {ADMIN}
-    RETURNING recipient_id
 )
-{NOTIFY}
-SELECT t.recipient_id, 'task_alert', (SELECT count(*) FROM short) || ' items are low in stock',
-       (SELECT string_agg(name || ' ' || have || '/' || need, ', ')
-        FROM (SELECT * FROM short ORDER BY have / need LIMIT 5) f), 'inventory', NULL, '/inventory/', false, now(), NULL
-FROM told t
+SELECT recipient_id, 'task_alert', (SELECT count(*) FROM short) || ' items are low in stock',
+       (SELECT {say.joined("name || ' ' || have || '/' || need")}
+        FROM (SELECT * FROM short ORDER BY have / need LIMIT 5) f), 'inventory', NULL, '/inventory/', false, {say.now},
+       NULL
+FROM kibray_ops_alert WHERE kind = 'inventory_shortage' AND run_id = 0
 """,
-)
-TOUCHUPS = (
-    f"""
-WITH touchup AS (
+    )
+
+
+def touchups(say: Dialect) -> Sequence[str]:
+    sites = f"""touchup AS (
     SELECT project_id, title, priority, created_at FROM core_task WHERE is_touchup AND priority IN ('high', 'urgent')
         AND status IN ('Pendiente', 'En Progreso', 'Pending', 'In Progress')
     UNION ALL
     SELECT project_id, title, priority, created_at FROM core_touchup WHERE priority IN ('high', 'urgent')
         AND status IN ('open', 'in_progress', 'review')
 ), site AS (
-    SELECT p.id, p.name, count(*) AS total, min(t.created_at) AS oldest FROM touchup t
-    JOIN core_project p ON p.id = t.project_id WHERE {ACTIVE} GROUP BY p.id, p.name HAVING count(*) >= 3
-), first AS (
-    SELECT project_id, string_agg(title, ', ') AS titles FROM (
-        SELECT project_id, title, row_number() OVER (PARTITION BY project_id ORDER BY priority DESC, created_at) AS n
-        FROM touchup) r WHERE n <= 5 GROUP BY project_id
-), audience AS (
+    SELECT p.id, p.name, count(*) AS total FROM touchup t
+    JOIN core_project p ON p.id = t.project_id WHERE {active(say)} GROUP BY p.id, p.name HAVING count(*) >= 3
+)"""
+    return (
+        f"""
+{LEDGER}
+WITH {sites}, audience AS (
     SELECT s.id, u.id AS user_id FROM site s CROSS JOIN auth_user u WHERE {ADMIN}
     UNION
     SELECT a.project_id, a.user_id FROM core_clientprojectaccess a JOIN site s ON s.id = a.project_id
@@ -62,144 +101,71 @@ WITH touchup AS (
     UNION
     SELECT m.project_id, m.pm_id FROM core_projectmanagerassignment m JOIN site s ON s.id = m.project_id
     JOIN auth_user u ON u.id = m.pm_id WHERE u.is_active
-), told AS (
-    {LEDGER} SELECT 'touchups', a.id, '{DAY}', a.user_id, 0, now(), 1 FROM audience a
-    WHERE NOT EXISTS (SELECT FROM kibray_ops_alert l WHERE l.kind = 'touchups' AND l.subject_id = a.id
-        AND l.subject_date = '{DAY}' AND l.recipient_id = a.user_id)
-    RETURNING subject_id, recipient_id
-), news AS (
-    SELECT t.*, s.name, s.total, f.titles, count(*) OVER (PARTITION BY t.recipient_id) AS many,
-           row_number() OVER (PARTITION BY t.recipient_id ORDER BY s.total DESC) AS n
-    FROM told t JOIN site s ON s.id = t.subject_id JOIN first f ON f.project_id = s.id
 )
-{NOTIFY}
-SELECT recipient_id, 'task_alert', total || ' touch-ups: ' || name, titles, 'project', subject_id,
-       '/projects/' || subject_id || '/touchups/', false, now(), subject_id FROM news WHERE many <= 10
-UNION ALL
-SELECT recipient_id, 'task_alert', count(*) || ' projects', string_agg(name, ', ') FILTER (WHERE n <= 5), 'project',
-       NULL, '/projects/', false, now(), NULL FROM news WHERE many > 10 GROUP BY recipient_id
+SELECT 'touchups', a.id, {say.day()}, a.user_id, 0, {say.now}, 0 FROM audience a
+WHERE NOT EXISTS (SELECT 1 FROM kibray_ops_alert l WHERE l.kind = 'touchups' AND l.subject_id = a.id
+    AND l.subject_date = '{DAY}' AND l.recipient_id = a.user_id)
 """,
+        f"""
+{NOTIFY}
+WITH {sites}, first AS (
+    SELECT project_id, {say.joined("title")} AS titles FROM (
+        SELECT project_id, title, row_number() OVER (PARTITION BY project_id ORDER BY priority DESC, created_at) AS n
+        FROM touchup) r WHERE n <= 5 GROUP BY project_id
+), news AS (
+    SELECT l.subject_id, l.recipient_id, s.name, s.total, f.titles,
+           count(*) OVER (PARTITION BY l.recipient_id) AS many,
+           row_number() OVER (PARTITION BY l.recipient_id ORDER BY s.total DESC) AS n
+    FROM kibray_ops_alert l JOIN site s ON s.id = l.subject_id JOIN first f ON f.project_id = s.id
+    WHERE l.kind = 'touchups' AND l.run_id = 0
 )
-LATE = (
-    f"""
+SELECT recipient_id, 'task_alert', total || ' touch-ups: ' || name, titles, 'project', subject_id,
+       '/projects/' || subject_id || '/touchups/', false, {say.now}, subject_id FROM news WHERE many <= 10
+UNION ALL
+SELECT recipient_id, 'task_alert', count(*) || ' projects', {say.joined("CASE WHEN n <= 5 THEN name END")}, 'project',
+       NULL, '/projects/', false, {say.now}, NULL FROM news WHERE many > 10 GROUP BY recipient_id
+""",
+    )
+
+
+def late_plans(say: Dialect) -> Sequence[str]:
+    return (
+        f"""
+{LEDGER}
 WITH late AS (
-    SELECT d.id, d.plan_date, d.created_by_id, p.name, p.id AS project_id FROM core_dailyplan d
-    LEFT JOIN core_project p ON p.id = d.project_id
-    WHERE d.status = 'DRAFT' AND d.completion_deadline < timestamptz '{DAY} 17:15-07' AND (p.id IS NULL OR {ACTIVE})
-    AND (d.plan_date >= '{DAY}'
-         OR NOT EXISTS (SELECT FROM kibray_ops_alert l WHERE l.kind = 'plan_incomplete' AND l.subject_id = d.id))
+    SELECT d.id, d.created_by_id FROM core_dailyplan d LEFT JOIN core_project p ON p.id = d.project_id
+    WHERE d.status = 'DRAFT' AND d.completion_deadline < {say.moment("2025-11-25 00:15:00")}
+    AND (p.id IS NULL OR {active(say)}) AND (d.plan_date >= {say.day()} OR NOT EXISTS
+         (SELECT 1 FROM kibray_ops_alert l WHERE l.kind = 'plan_incomplete' AND l.subject_id = d.id))
 ), audience AS (
     SELECT l.id, u.id AS user_id FROM late l CROSS JOIN auth_user u WHERE {ADMIN}
     UNION
     SELECT l.id, u.id FROM late l JOIN auth_user u ON u.id = l.created_by_id WHERE u.is_active
-), told AS (
-    {LEDGER} SELECT 'plan_incomplete', a.id, '{DAY}', a.user_id, 0, now(), 1 FROM audience a
-    WHERE NOT EXISTS (SELECT FROM kibray_ops_alert l WHERE l.kind = 'plan_incomplete' AND l.subject_id = a.id
-        AND l.subject_date = '{DAY}' AND l.recipient_id = a.user_id)
-    RETURNING subject_id, recipient_id
-), news AS (
-    SELECT t.*, l.name, l.plan_date, l.project_id, count(*) OVER (PARTITION BY t.recipient_id) AS many,
-           row_number() OVER (PARTITION BY t.recipient_id ORDER BY l.plan_date DESC) AS n
-    FROM told t JOIN late l ON l.id = t.subject_id
 )
-{NOTIFY}
-SELECT recipient_id, 'alert', 'Still a draft: ' || name, plan_date::text, 'daily_plan', subject_id,
-       '/daily-plan/' || subject_id || '/edit/', false, now(), project_id FROM news WHERE many <= 10
-UNION ALL
-SELECT recipient_id, 'alert', count(*) || ' plans', string_agg(name, ', ') FILTER (WHERE n <= 5), 'daily_plan',
-       NULL, '/planning/list/', false, now(), NULL FROM news WHERE many > 10 GROUP BY recipient_id
+SELECT 'plan_incomplete', a.id, {say.day()}, a.user_id, 0, {say.now}, 0 FROM audience a
+WHERE NOT EXISTS (SELECT 1 FROM kibray_ops_alert l WHERE l.kind = 'plan_incomplete' AND l.subject_id = a.id
+    AND l.subject_date = {say.day()} AND l.recipient_id = a.user_id)
 """,
+        f"""
+{NOTIFY}
+WITH news AS (
+    SELECT l.subject_id, l.recipient_id, p.name, d.plan_date, d.project_id,
+           count(*) OVER (PARTITION BY l.recipient_id) AS many,
+           row_number() OVER (PARTITION BY l.recipient_id ORDER BY d.plan_date DESC) AS n
+    FROM kibray_ops_alert l JOIN core_dailyplan d ON d.id = l.subject_id LEFT JOIN core_project p ON p.id = d.project_id
+    WHERE l.kind = 'plan_incomplete' AND l.run_id = 0
 )
-
-
-def fill(world: World) -> None:
-    """Open two thousand projects with their tasks and plans, and fill the stores."""
-    admins = [world.user(f"admin{number}") for number in range(ADMINS)]
-    managers = [world.user(f"pm{number}", staff=False) for number in range(MANAGERS)]
-    for user in (*admins, *managers)[::2]:
-        world.add("core_profile", user_id=user, language="es")
-    project = world.project("model")
-    world.touchup(project, "low", "Completed")
-    world.plan(project, "2020-01-01", status="COMPLETED")
-    world.item("model", "10", sku=None)
-    world.add("core_inventorylocation", name="model")
-    world.manages(managers[0], project)
-    first = managers[0]
-    copies = (
-        ("core_project", PROJECTS - 1, {"project_code": "'C' || i", "name": "'Project ' || i"}),
-        (
-            "core_task",
-            TASKS,
-            {
-                "project_id": f"1 + mod(i, {PROJECTS})",
-                "title": "'Touch-up number ' || i",
-                "is_touchup": "mod(i, 5) < 3",
-                "priority": "(ARRAY['low', 'high', 'urgent', 'medium'])[1 + mod(i / 7, 4)]",
-                "status": "(ARRAY['Pendiente', 'In Progress', 'Completed', 'Completada'])[1 + mod(i / 3, 4)]",
-            },
-        ),
-        (
-            "core_dailyplan",
-            PLANS,
-            {
-                "project_id": f"1 + mod(i, {PROJECTS})",
-                "plan_date": f"date '{DAY}' + 1 - (i / {PROJECTS})::int",
-                "created_by_id": f"{first} + mod(i, {MANAGERS})",
-                "completion_deadline": f"timestamptz '{DAY} 17:00' - (i / {PROJECTS}) * interval '1 day'",
-                "status": "CASE WHEN mod(i, 9) = 0 THEN 'DRAFT' ELSE 'COMPLETED' END",
-            },
-        ),
-        ("core_inventoryitem", ITEMS - 1, {"name": "'Item ' || i"}),
-        ("core_inventorylocation", LOCATIONS - 1, {"name": "'Place ' || i"}),
-        (
-            "core_clientprojectaccess",
-            PROJECTS - 1,
-            {"project_id": "i + 1", "user_id": f"{first} + mod(i, {MANAGERS})"},
-        ),
+SELECT recipient_id, 'alert', 'Still a draft: ' || name, 'Of ' || plan_date, 'daily_plan', subject_id,
+       '/daily-plan/' || subject_id || '/edit/', false, {say.now}, project_id FROM news WHERE many <= 10
+UNION ALL
+SELECT recipient_id, 'alert', count(*) || ' plans', {say.joined("CASE WHEN n <= 5 THEN name END")}, 'daily_plan',
+       NULL, '/planning/list/', false, {say.now}, NULL FROM news WHERE many > 10 GROUP BY recipient_id
+""",
     )
-    for table, count, new in copies:
-        kept = [name for name in world.rows(table)[0] if name not in ("id", *new)]
-        world.sql(
-            f"INSERT INTO {table} ({', '.join((*new, *kept))}) SELECT {', '.join(new.values())}, "
-            f"{', '.join('m.' + name for name in kept)} FROM {table} m, generate_series(1, {count}) i WHERE m.id = 1"
-        )
-    world.sql(
-        f"INSERT INTO core_projectinventory (item_id, location_id, quantity) SELECT i, l, mod(i * l, 11) / 10.0 "
-        f"FROM generate_series(1, {ITEMS}) i, generate_series(1, {LOCATIONS}) l"
-    )
-    world.sql("VACUUM ANALYZE")
 
 
-def restore(world: World) -> None:
-    """Let nobody have heard of anything."""
-    for table in ("kibray_ops_alert", "kibray_ops_run", "core_notification"):
-        world.sql(f"DELETE FROM {table}")
-        world.sql(f"VACUUM {table}")
-
-
-def state(world: World) -> Any:
-    """Return what the work comes to."""
-    told = world.sql("SELECT subject_id, recipient_id FROM kibray_ops_alert ORDER BY 1, 2")
-    about = "user_id, related_object_id, link_url, project_id"
-    return told, world.sql(f"SELECT {about} FROM core_notification ORDER BY {about}")
-
-
-def main() -> None:
-    """Measure and print ratios of one run."""
-    with postgresql() as world:
-        fill(world)
-        print(
-            f"{ITEMS:,} items x {LOCATIONS}, {TASKS:,} tasks, {PLANS:,} plans, {PROJECTS:,} projects; {ROUNDS} rounds"
-        )
-        for words, hour, statements in (
-            (("inventory", "check-shortages"), "08:00", STOCK),
-            (("touchups", "alert"), "09:00", TOUCHUPS),
-            (("plans", "alert-incomplete"), "17:15", LATE),
-        ):
-            measure(world, (*words, "--as-of", f"{DAY}T{hour}"), statements, restore, state)
-            told, notified = state(world)
-            print(f"{words[1]}: {len(told):,} told, {len(notified):,} notifications")
-
-
-if __name__ == "__main__":
-    main()
+WORKS = (
+    Work(("inventory", "check-shortages"), f"{DAY}T08:00", by_sql(shortages), told),
+    Work(("touchups", "alert"), f"{DAY}T09:00", by_sql(touchups), told),
+    Work(("plans", "alert-incomplete"), f"{DAY}T17:15", by_sql(late_plans), told),
+)

@@ -1,29 +1,26 @@
-"""Measure sending 5,000 e-mails and archiving 100,000 notifications on PostgreSQL, whole process.
+"""Notifications: 200,000 of the last nine months, most of them read, and 1,000 of the last hour that wait to be mailed.
 
-`python -m tests.bench.notifications`. Sending is set against a bare loop of smtplib and psycopg that sends the same
-messages to the same server, a process of its own on loopback, and commits before and after each; target: at least 0.6
-of its rate. Archiving is set against the plain statement that moves the rows into a table with the same columns and a
-key; target: at most 3 times as long, beside the 0.9 s that a process may take.
+Sending is set against a bare loop of smtplib and the database's driver that sends the same messages to the same server,
+a process of its own on loopback, and commits before and after each.
 """
 
 import smtplib
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from email import policy
 from email.parser import BytesParser
+from pathlib import Path
+from typing import Any
 
-import psycopg
-
-from tests.bench import ALLOWANCE, postgresql, whole_process
+from tests.bench.seed import FIRST_WORKER, Seed
+from tests.bench.work import DAY, Dialect, Work, by_sql
 from tests.world import World
 
-MAILS, ARCHIVED, ROUNDS = 5_000, 100_000, 3
-SEND = ("notifications", "send", "--as-of", "2025-11-24T07:00")
-CLEANUP = ("notifications", "cleanup", "--as-of", "2025-11-23T02:00")
+NOTIFICATIONS, NEW, SPAN = 200_000, 1_000, 24_000_000
+"""How many there are, how many of them wait, and the seconds over which they were written."""
 SERVER = """
 import asyncio, sys
 from aiosmtpd.controller import UnthreadedController
@@ -34,146 +31,152 @@ class Sink:
             file.write(len(content).to_bytes(4, "big") + to + content)
         return "250 OK"
 loop = asyncio.new_event_loop()
-controller = UnthreadedController(Sink(), hostname="127.0.0.1", port=int(sys.argv[2]), loop=loop)
+controller = UnthreadedController(Sink(), hostname="127.0.0.1", port=0, loop=loop)
 controller.begin()
-print("ready", flush=True)
+print(controller.server.sockets[0].getsockname()[1], flush=True)
 loop.run_forever()
 """
 
 
 @contextmanager
-def mail_server(world: World) -> Iterator[int]:
-    """Run a mail server as a process of its own that keeps what it takes."""
-    port, kept = 20_025, world.directory / "taken"
-    command = [sys.executable, "-c", SERVER, str(kept), str(port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+def mail_server(directory: Path) -> Iterator[dict[str, str]]:
+    """Run a mail server as a process of its own that keeps what it takes; yield the settings that lead there."""
+    command = [sys.executable, "-c", SERVER, str(directory / "taken")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
         try:
-            yield port
+            yield {
+                "KIBRAY_OPS_EMAIL_BACKEND": "smtp",
+                "KIBRAY_OPS_EMAIL_HOST": "127.0.0.1",
+                "KIBRAY_OPS_EMAIL_PORT": process.stdout.readline().strip(),
+                "KIBRAY_OPS_SITE_URL": "https://kibray.example.com",
+            }
         finally:
             process.terminate()
 
 
-def taken(world: World) -> list[tuple[str, bytes]]:
-    """Return the recipients and messages that the server took since it was asked last."""
+def taken(world: World) -> dict[str, bytes]:
+    """Return the messages that the server took since it was asked last, by recipient."""
     path = world.directory / "taken"
-    data, found, at = path.read_bytes(), [], 0
+    data, found, at = path.read_bytes(), {}, 0
     path.unlink()
     while at < len(data):
         size = int.from_bytes(data[at : at + 4], "big")
-        found.append((data[at + 4 : at + 68].decode().strip(), data[at + 68 : at + 68 + size]))
+        found[data[at + 4 : at + 68].decode().strip()] = data[at + 68 : at + 68 + size]
         at += 68 + size
     return found
 
 
-def fill_mails(world: World) -> None:
-    """Tell 5,000 people something each."""
-    world.user("model")
-    kept = [name for name in world.rows("auth_user")[0] if name not in ("id", "username", "email")]
-    world.sql(
-        f"INSERT INTO auth_user (username, email, {', '.join(kept)}) "
-        f"SELECT 'u' || i, 'u' || i || '@example.com', {', '.join('m.' + name for name in kept)} "
-        f"FROM auth_user m, generate_series(1, {MAILS - 1}) i"
+def seed(seed: Seed) -> None:
+    """Tell everybody many things, and some of them something new."""
+    world, say, total, new = seed.world, seed.say, seed.count(NOTIFICATIONS), seed.count(NEW)
+    world.notify(1, "model", "2025-01-01T12:00", is_read=True)
+    seed.copies(
+        "core_notification",
+        total - new - 1,
+        user_id=f"1 + i % {FIRST_WORKER + seed.employees - 1}",
+        title="'Notice ' || i",
+        message="'Something happened to invoice ' || i || ' and somebody was told of it.'",
+        is_read="i % 4 <> 0",
+        created_at=say.moment("2025-11-21 12:00:00", f"-i * {SPAN // total}"),
     )
-    world.sql(
-        "INSERT INTO core_notification "
-        "(user_id, notification_type, title, message, related_object_type, link_url, is_read, created_at) "
-        "SELECT id, 'alert', 'Invoice ' || id || ' is 7 days overdue: $1,200.00, Elm St', "
-        "'$1,200.00 of invoice ' || id || ' (Elm St) has been due since 2025-11-17, 7 days ago.', 'invoice', "
-        "'/invoices/' || id || '/', false, '2025-11-24 06:00-07' FROM auth_user"
+    seed.copies(
+        "core_notification",
+        new,
+        user_id=f"{FIRST_WORKER - 1} + i",
+        notification_type="'alert'",
+        title="'Invoice ' || i || ' is 7 days overdue: $1,200.00, Elm St'",
+        message="'$1,200.00 of invoice ' || i || ' (Elm St) has been due since 2025-11-17, 7 days ago.'",
+        link_url="'/invoices/' || i || '/'",
+        is_read="false",
+        created_at=say.moment(f"{DAY} 13:30:00"),
     )
-    world.sql("VACUUM ANALYZE")
+    world.sql("UPDATE kibray_ops_state SET value = '2025-11-22T00:00:00+00:00' WHERE key = 'baseline'")
 
 
-def forget_mails(world: World) -> None:
-    for table in ("kibray_ops_delivery", "kibray_ops_run"):
-        world.sql(f"DELETE FROM {table}")
-        world.sql(f"VACUUM {table}")
+# ---- the archive
+
+COLUMNS = (
+    "id", "user_id", "project_id", "notification_type", "title", "message", "related_object_type", "related_object_id",
+    "link_url", "is_read", "created_at",
+)  # fmt: skip
 
 
-def bare_loop(world: World, port: int, messages: list[tuple[str, bytes]]) -> float:
-    """Return the seconds that smtplib and psycopg take to send the same messages, with a commit before and after."""
-    parsed = [(to, BytesParser(policy=policy.SMTP).parsebytes(raw)) for to, raw in messages]
-    world.sql("CREATE TABLE bare (id int PRIMARY KEY, status text)")
-    world.sql(f"INSERT INTO bare SELECT i, 'pending' FROM generate_series(1, {MAILS}) i")
+def archive(say: Dialect) -> Sequence[str]:
+    old = f"is_read AND created_at < {say.moment('2025-10-24 09:00:00')}"
+    target = "INSERT INTO kibray_ops_notification_archive (id, user_id, created_at, content, archived_at, run_id)"
+    if say.engine == "postgresql":
+        return (
+            f"WITH d AS (DELETE FROM core_notification WHERE {old} RETURNING *) "
+            f"{target} SELECT id, user_id, created_at, to_jsonb(d), now(), 0 FROM d",
+        )
+    content = f"json_object({', '.join(f'{name!r}, {name}' for name in COLUMNS)})"
+    return (
+        f"{target} SELECT id, user_id, created_at, {content}, {say.now}, 0 FROM core_notification WHERE {old}",
+        "DELETE FROM core_notification WHERE id IN (SELECT id FROM kibray_ops_notification_archive)",
+    )
+
+
+def restore(say: Dialect) -> Sequence[str]:
+    if say.engine == "postgresql":
+        values, source = "r.*", ", jsonb_populate_record(NULL::core_notification, content) r"
+        names = ""
+    else:
+        values, source = ", ".join(f"json_extract(content, '$.{name}')" for name in COLUMNS), ""
+        names = f"({', '.join(COLUMNS)})"
+    return (
+        f"INSERT INTO core_notification {names} SELECT {values} FROM kibray_ops_notification_archive{source}",
+        f"UPDATE kibray_ops_notification_archive SET restored_at = {say.now}",
+    )
+
+
+def kept(world: World) -> Any:
+    """Return which notifications are where."""
+    archived = "SELECT count(*) AS n, sum(id) AS ids, count(restored_at) AS back FROM kibray_ops_notification_archive"
+    return world.sql("SELECT count(*) AS n, sum(id) AS ids FROM core_notification"), world.sql(archived)
+
+
+# ---- sending
+
+
+def bare_loop(world: World) -> float:
+    """Send what our run has sent, message by message."""
+    say, mark = Dialect(world.engine), "UPDATE kibray_ops_delivery SET status = '{}' WHERE id = {}"
+    messages = {to: BytesParser(policy=policy.SMTP).parsebytes(raw) for to, raw in taken(world).items()}
     begin = time.perf_counter()
-    with smtplib.SMTP("127.0.0.1", port) as server, psycopg.connect(world.url) as connection:
-        for number, (to, message) in enumerate(parsed, 1):
-            connection.execute("UPDATE bare SET status = 'sending' WHERE id = %s", (number,))
-            connection.commit()
-            server.send_message(message, "office@example.com", [to])
-            connection.execute("UPDATE bare SET status = 'sent' WHERE id = %s", (number,))
-            connection.commit()
-    seconds = time.perf_counter() - begin
-    world.sql("DROP TABLE bare")
-    return seconds
+    with (
+        world.connect() as connection,
+        smtplib.SMTP("127.0.0.1", int(world.environment["KIBRAY_OPS_EMAIL_PORT"])) as server,
+    ):
+        connection.execute(
+            "INSERT INTO kibray_ops_delivery (notification_id, channel, user_id, status, attempts, queued_at, "
+            f"next_attempt_at, expires_at, address, run_id) SELECT n.id, 'email', u.id, 'pending', 1, {say.now}, "
+            f"{say.now}, {say.now}, u.email, 0 FROM core_notification n JOIN auth_user u ON u.id = n.user_id "
+            f"WHERE NOT n.is_read AND n.created_at >= {say.moment('2025-11-22 00:00:00')}"
+        )
+        waiting = connection.execute("SELECT id, address FROM kibray_ops_delivery ORDER BY id").fetchall()
+        for row in waiting:
+            connection.execute(mark.format("sending", row["id"]))
+            server.send_message(messages[row["address"]], "office@example.com", [row["address"]])
+            connection.execute(mark.format("sent", row["id"]))
+    return time.perf_counter() - begin
 
 
-def send(world: World) -> None:
-    fill_mails(world)
-    ours, bare = [], []
-    with mail_server(world) as port:
-        world.environment |= {
-            "KIBRAY_OPS_EMAIL_BACKEND": "smtp",
-            "KIBRAY_OPS_EMAIL_HOST": "127.0.0.1",
-            "KIBRAY_OPS_EMAIL_PORT": str(port),
-            "KIBRAY_OPS_SITE_URL": "https://kibray.example.com",
-        }
-        for _ in range(ROUNDS):
-            forget_mails(world)
-            ours.append(whole_process(world, *SEND))
-            messages = taken(world)
-            assert len({to for to, _ in messages}) == len(messages) == MAILS
-            bare.append(bare_loop(world, port, messages))
-            assert len(taken(world)) == MAILS
-    mine, loop = statistics.median(ours), statistics.median(bare)
-    print(f"{MAILS:,} e-mails   whole process {mine:.2f} s ({MAILS / mine:.0f}/s)")
-    print(f"                bare loop     {loop:.2f} s ({MAILS / loop:.0f}/s)")
-    print(f"rate {loop / mine:.2f} of the bare loop's, target at least 0.6")
+def delivered(world: World) -> Any:
+    """Return what was sent."""
+    return world.sql("SELECT notification_id, status, attempts FROM kibray_ops_delivery ORDER BY 1")
 
 
-def fill_archive(world: World) -> None:
-    """Let 100,000 old notifications have been read."""
-    world.sql(
-        "INSERT INTO core_notification "
-        "(user_id, notification_type, title, message, related_object_type, link_url, is_read, created_at) "
-        "SELECT 1, 'alert', 'Notice ' || i, 'Something happened, long ago, and was read.', 'invoice', '/invoices/1/', "
-        f"true, timestamptz '2025-01-01' + i * interval '1 minute' FROM generate_series(1, {ARCHIVED}) i"
-    )
-    world.sql("VACUUM ANALYZE core_notification")
-
-
-def archive(world: World) -> None:
-    world.sql("DELETE FROM core_notification")
-    world.sql("CREATE TABLE plain (LIKE core_notification, PRIMARY KEY (id))")
-    ours, bare = [], []
-    for _ in range(ROUNDS):
-        fill_archive(world)
-        ours.append(whole_process(world, *CLEANUP))
-        assert world.sql("SELECT count(*) AS n FROM kibray_ops_notification_archive") == [{"n": ARCHIVED}]
-        world.sql("TRUNCATE kibray_ops_notification_archive")
-        fill_archive(world)
-        with psycopg.connect(world.url) as connection:
-            begin = time.perf_counter()
-            connection.execute(
-                "WITH d AS (DELETE FROM core_notification WHERE is_read AND created_at < '2025-10-24' RETURNING *) "
-                "INSERT INTO plain SELECT * FROM d"
-            )
-            connection.commit()
-            bare.append(time.perf_counter() - begin)
-        world.sql("TRUNCATE plain")
-    mine, plain = statistics.median(ours), statistics.median(bare)
-    print(f"{ARCHIVED:,} archived   whole process {mine:.2f} s, plain statement {plain:.2f} s")
-    print(f"{mine / (3 * plain + ALLOWANCE):.2f} of (3 x plain + {ALLOWANCE} s)")
-
-
-def main() -> None:
-    """Measure in turns and print medians and ratios of one run."""
-    with postgresql() as world:
-        send(world)
-        archive(world)
-
-
-if __name__ == "__main__":
-    main()
+WORKS = (
+    Work(("notifications", "send"), f"{DAY}T07:00", bare_loop, delivered),
+    Work(("notifications", "cleanup"), "2025-11-23T02:00", by_sql(archive), kept),
+    Work(
+        ("notifications", "archive", "restore"),
+        f"{DAY}T09:00",
+        by_sql(restore),
+        kept,
+        before=(("cleanup-old-notifications", "2025-11-23T02:00"),),
+        arguments=("--all",),
+        options={"everything": True},
+    ),
+)
