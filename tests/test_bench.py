@@ -1,9 +1,14 @@
 """The benchmark at a tiny size: every job and the plain SQL beside it come to the same, and the table is printed."""
 
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 
+from kibray_ops.models import kibray
+from kibray_ops.models.kibray.base import Kibray
+from kibray_ops.models.operations import Operations
 from kibray_ops.registry import JOBS
 from tests.bench.measure import BY_COMMAND, COLUMNS, WORKS, measured, table
 from tests.builder import Builder
@@ -34,3 +39,11 @@ def test_the_table_has_a_line_for_each_job(builder: Builder, tmp_path: Path) -> 
     assert command == "`inventory check-shortages`"
     assert all(float(cell.removesuffix(" s")) > 0 for cell in (whole, start_up, plain))
     assert 30 < int(memory.removesuffix(" MiB")) < 200
+
+
+def test_no_table_makes_a_validator_at_its_import() -> None:
+    for module in iter_modules(kibray.__path__, f"{kibray.__name__}."):
+        import_module(module.name)
+    tables = (*Kibray.__subclasses__(), *Operations.__subclasses__())
+    assert len(tables) > 20
+    assert [table.__name__ for table in tables if table.__pydantic_complete__] == []

@@ -30,6 +30,7 @@ EXPIRED, SUPPRESSED, CANCELLED = "expired", "suppressed", "cancelled"
 class Operations(SQLModel):
     """Base of our own tables."""
 
+    model_config = {"defer_build": True}  # as Kibray's
     metadata: ClassVar[MetaData] = MetaData()
 
 

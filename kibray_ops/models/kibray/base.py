@@ -11,6 +11,7 @@ from kibray_ops.models.types import Amount, BigKey, Document, Moment
 class Kibray(SQLModel):
     """Base of Kibray's tables; they are created only in an empty database (`db init --standalone`)."""
 
+    model_config = {"defer_build": True}  # tables only describe: pydantic's validators would take their time to make
     metadata: ClassVar[MetaData] = MetaData()
     optional: ClassVar[list[Column[Any]]] = []
     """Columns that only the later schema version has."""
