@@ -51,10 +51,11 @@ def run(words: tuple[str, ...], environ: Mapping[str, str], directory: Path, out
             time.tzset()
             main(list(words))
     except SystemExit as ended:
-        assert isinstance(ended.code, int)
-        return ended.code
+        code = ended.code
     finally:
         time.tzset()
+    assert isinstance(code, int)
+    return code
 
 
 @contextmanager

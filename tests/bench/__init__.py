@@ -1,3 +1,4 @@
-"""Measurements, run by hand: `python -m tests.bench` prints the table of the jobs, `python -m tests.bench.startup` what
-starting costs.
+"""Measurements, run by hand.
+
+`python -m tests.bench` prints the table of the jobs, `python -m tests.bench.startup` what starting costs.
 """
