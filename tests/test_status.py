@@ -17,7 +17,8 @@ from kibray_ops.schedule import described, slot_after, slot_before
 from kibray_ops.standing import as_dict
 from tests.here import here, in_terminal
 from tests.test_catch_up import BY_NAME, MONDAY, PAYROLL, go, live_from, playing, standing
-from tests.test_contract import ENVELOPE, counted, plain, two_lines
+from tests.test_cli import plain, two_lines
+from tests.test_contract import ENVELOPE, counted
 from tests.world import World, done
 
 NAMES = [job.name for job in registry.JOBS]
