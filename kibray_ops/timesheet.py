@@ -123,13 +123,16 @@ def _odd_hours(entry: Entry) -> str | None:
 
 
 def _clock_change(entry: Entry, zone: ZoneInfo) -> str | None:
-    """Tell when the clock was changed during a shift: its stored hours are wall-clock hours."""
+    """Tell when the clock was, or may have been, changed during a shift: its stored hours are wall-clock hours."""
     if entry.span is None:
         return None
     begin, end = (moment.replace(tzinfo=zone) for moment in entry.span)
-    change = (begin.utcoffset() or timedelta()) - (end.utcoffset() or timedelta())
+    # An hour that comes twice may be meant the second time, and one that never comes after the change.
+    change = (begin.utcoffset() or timedelta()) - (end.replace(fold=1).utcoffset() or timedelta())
     if not change:
         return None
+    if any(moment.utcoffset() != moment.replace(fold=1).utcoffset() for moment in (begin, end)):
+        return "begins or ends in the hour that the clock change skips or repeats"
     minutes = abs(int(change.total_seconds())) // 60
     really = (end.astimezone(UTC) - begin.astimezone(UTC)).total_seconds() / 3600
     return (
