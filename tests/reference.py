@@ -156,39 +156,88 @@ def meet(one: tuple[datetime, datetime] | None, other: tuple[datetime, datetime]
     return max(one[0], other[0]) < min(one[1], other[1])
 
 
-def changed_hour(day: date, zone: ZoneInfo) -> tuple[datetime, datetime] | None:
-    """Return the hour of a night that is missing or happens twice, for a zone that changes at two o'clock."""
-    noon = datetime.combine(day, time(12), tzinfo=zone)
-    before, after = (noon - DAY).utcoffset(), noon.utcoffset()
-    assert before is not None and after is not None
-    if before == after:
-        return None
-    first = time(2) if after > before else time(1)
-    start = datetime.combine(day, first)
-    return start, start + timedelta(hours=1)
+def touches_changed_hour(entry: Entry, zone: ZoneInfo) -> bool:
+    """Tell whether an entry has to do with the hour that is missing in spring and comes twice in autumn.
+
+    For a zone that changes at two o'clock. What begins or ends in that hour, or on its stroke, may be longer or shorter
+    than it looks.
+    """
+    when = span(entry)
+    if when is None:
+        return False
+    for day in (entry.day, entry.day + DAY):
+        noon = datetime.combine(day, time(12), tzinfo=zone)
+        before, after = (noon - DAY).utcoffset(), noon.utcoffset()
+        assert before is not None
+        assert after is not None
+        if before == after:
+            continue
+        start = datetime.combine(day, time(2) if after > before else time(1))
+        if when[0] < start + timedelta(hours=1) and when[1] >= start:
+            return True
+    return False
 
 
-def doubts(person: Person, monday: date, zone: ZoneInfo) -> set[str]:
-    """Return what the office has to be told about someone's week."""
-    entries = in_week(person.entries, monday)
+def odd_hours(entry: Entry) -> set[str]:
+    """Return every reason for which the hours of an entry cannot be right; the office has to hear one of them."""
     found = set()
-    for entry in entries:
-        if entry.end is None:
-            found.add("open")
-        if entry.end == entry.start:
-            found.add("zero-length")
-        if entry.hours is not None and entry.hours < 0:
-            found.add("negative")
-        if entry.hours is not None and entry.hours > 24:
-            found.add("over 24 hours")
-        for day in (entry.day, entry.day + DAY):
-            if meet(span(entry), changed_hour(day, zone)):
-                found.add("clock change")
-    for number, entry in enumerate(entries):
-        for other in entries[number + 1 :]:
-            if meet(span(entry), span(other)):
-                found.add("overlapping")
+    if entry.end is None:
+        found.add("open")
+    if entry.end == entry.start:
+        found.add("zero-length")
+    if entry.end is not None and entry.counted == 0:
+        found.add("no hours")
+    if entry.hours is not None and entry.hours < 0:
+        found.add("negative")
+    if entry.hours is not None and entry.hours > 24:
+        found.add("over 24 hours")
     return found
+
+
+def overlapping(entries: Sequence[Entry], monday: date) -> list[Entry]:
+    """Return the entries of a week that somebody wrote for the same time as another, also one of the days around it."""
+    found = []
+    for number, entry in enumerate(entries):
+        others = [*entries[:number], *entries[number + 1 :]]
+        if in_week([entry], monday) and any(meet(span(entry), span(other)) for other in others):
+            found.append(entry)
+    return found
+
+
+# ---- records that exist
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a record of the week already says, and what a person did to it."""
+
+    hours: Decimal
+    gross: Decimal
+    reviewed: bool = False
+    adjusted: bool = False
+    bonus: Decimal = Decimal(0)
+    deductions: Decimal = Decimal(0)
+    tax: Decimal = Decimal(0)
+
+
+def fate(person: Person, record: Record | None, monday: date, status: str, *, refresh: bool) -> str:
+    """Return what becomes of someone's record in a period of a status: created, computed anew, kept, or none at all.
+
+    "unpaid" is who worked in a week that is approved or paid and has no record in it.
+    """
+    closed = status in ("approved", "paid")
+    if record is not None:
+        return "refreshed" if refresh and not (closed or record.reviewed or record.adjusted) else "kept"
+    if closed:
+        return "unpaid" if pay(person, monday, "none").hours > 0 else "none"
+    return "created" if is_paid(person, monday) else "none"
+
+
+def with_extras(gross: Decimal, record: Record | None) -> tuple[Decimal, Decimal]:
+    """Return gross and net pay with what a person added to a record: the bonus, the deductions and the tax."""
+    if record is None:
+        return gross, gross
+    return gross + record.bonus, gross + record.bonus - record.deductions - record.tax
 
 
 # ---- what customers owe

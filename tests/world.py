@@ -108,7 +108,7 @@ class World:
         if self.engine == "postgresql":
             statement = statement.replace("?", "%s")
         with self._at_hand() as connection:
-            cursor = connection.execute(statement, [self._bound(value) for value in values])
+            cursor = connection.execute(statement, [self.bound(value) for value in values])
             return [dict(row) for row in cursor.fetchall()] if cursor.description else []
 
     def add(self, table: str, **values: Any) -> int:
@@ -116,7 +116,7 @@ class World:
         columns = SCHEMA[self.version][table]["columns"]
         known = {column["name"] for column in columns}
         row = {
-            column["name"]: _empty(column["postgresql"], table, column["name"])
+            column["name"]: empty(column["postgresql"], table, column["name"])
             for column in columns
             if not column["null"] and column["name"] != "id"
         }
@@ -148,7 +148,8 @@ class World:
             ]
         return stored
 
-    def _bound(self, value: Any) -> Any:
+    def bound(self, value: Any) -> Any:
+        """Return a value as the application stores it."""
         if isinstance(value, list | dict):
             return json.dumps(value) if self.engine == "sqlite" else Jsonb(value)
         if self.engine == "postgresql":
@@ -355,7 +356,7 @@ class World:
         )
 
 
-def _empty(kind: str, table: str, column: str) -> Any:
+def empty(kind: str, table: str, column: str) -> Any:
     """Return what Django's default for a NOT NULL column would be like."""
     if kind == "boolean":
         return (table, column) in {("auth_user", "is_active"), ("core_employee", "is_active")}
