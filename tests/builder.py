@@ -70,7 +70,6 @@ class Builder:
     def build(self, engine: str, version: str, directory: Path, *, initialised: bool = True) -> World:
         """Return a fresh database; `initialised` has our tables and a baseline long ago."""
         template = f"t_{version.replace('-', '_')}_{'full' if initialised else 'bare'}"
-        self._count += 1
         if engine == "sqlite":
             source = self.directory / f"{template}.sqlite3"
             if not source.exists():
@@ -82,7 +81,12 @@ class Builder:
             url = self._create(template)
             self._fill(World(url, engine, version, directory), initialised=initialised)
             self._templates.add(template)
-        return World(self._create(f"w{self._count}", template), engine, version, directory)
+        return World(self.copy(template), engine, version, directory)
+
+    def copy(self, name: str) -> str:
+        """Copy a PostgreSQL database to which nobody is connected, and return the copy's URL."""
+        self._count += 1
+        return self._create(f"w{self._count}", name)
 
     def copy(self, world: World) -> World:
         """Return a copy of a database and what belongs to it, in the same directory."""

@@ -16,6 +16,8 @@ from sqlalchemy.engine.default import DefaultDialect
 from tests.builder import Builder
 from tests.post import Carrier, PostOffice, carrier, post_office
 from tests.sky import Sky, serving
+from tests.stage import Stage
+from tests.warm import Warm
 from tests.world import ENGINES, VERSIONS, World
 
 for name in [name for name in os.environ if name.startswith("KIBRAY_OPS_") or name == "DATABASE_URL"]:
@@ -98,6 +100,24 @@ def builder(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield Builder(tmp_path_factory.mktemp("templates"), server.get_uri())
     finally:
         server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def stage(builder: Builder, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    return Stage(builder, tmp_path_factory.mktemp("stage"))
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """A process that starts `kibray-ops` faster than Python starts."""
+    with Warm() as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether the longer modes are asked for."""
+    return bool(request.config.getoption("--long"))
 
 
 @pytest.fixture(scope="session")
