@@ -81,24 +81,21 @@ class Builder:
             url = self._create(template)
             self._fill(World(url, engine, version, directory), initialised=initialised)
             self._templates.add(template)
-        return World(self.copy(template), engine, version, directory)
+        return World(self._create(self._next(), template), engine, version, directory)
 
-    def copy(self, name: str) -> str:
-        """Copy a PostgreSQL database to which nobody is connected, and return the copy's URL."""
-        self._count += 1
-        return self._create(f"w{self._count}", name)
-
-    def copy(self, world: World) -> World:
-        """Return a copy of a database and what belongs to it, in the same directory."""
+    def copy(self, world: World, directory: Path | None = None) -> World:
+        """Return a copy of a database, beside it or in another directory; nobody may be connected to it."""
         world.hang_up()
-        self._count += 1
+        name, directory = self._next(), directory or world.directory
         if world.engine == "sqlite":
-            path = world.directory / f"copy{self._count}.sqlite3"
-            shutil.copy(world.path, path)
-            url = f"sqlite:///{path}"
+            url = f"sqlite:///{shutil.copy(world.path, directory / f'{name}.sqlite3')}"
         else:
-            url = self._create(f"w{self._count}", _name(world))
-        return replace(world, url=url, _kept={})
+            url = self._create(name, _name(world))
+        return replace(world, url=url, directory=directory, _kept={})
+
+    def _next(self) -> str:
+        self._count += 1
+        return f"w{self._count}"
 
     def _create(self, name: str, template: str = "template1") -> str:
         with psycopg.connect(self.server_url, autocommit=True) as connection:

@@ -115,12 +115,6 @@ def warm() -> Iterator[Warm]:
 
 
 @pytest.fixture(scope="session")
-def long(request: pytest.FixtureRequest) -> bool:
-    """Whether the longer modes are asked for."""
-    return bool(request.config.getoption("--long"))
-
-
-@pytest.fixture(scope="session")
 def _server() -> Iterator[Sky]:
     with serving() as sky:
         yield sky

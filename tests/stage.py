@@ -1,13 +1,11 @@
 """A furnished database that is copied for each try, and what a job leaves in it."""
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from kibray_ops.registry import Job
@@ -61,13 +59,7 @@ class Stage:
     @contextmanager
     def copy(self, engine: str, directory: Path, environment: dict[str, str]) -> Iterator[World]:
         """Give a copy of the furnished database, for as long as the block lasts."""
-        source = self._source(engine)
-        if engine == "sqlite":
-            path = shutil.copy(source.path, directory / "kibray.sqlite3")
-            world = World(f"sqlite:///{path}", engine, VERSIONS[-1], directory, dict(environment))
-        else:
-            url = self.builder.copy(urlsplit(source.url).path[1:])
-            world = World(url, engine, VERSIONS[-1], directory, dict(environment))
+        world = replace(self.builder.copy(self._source(engine), directory), environment=dict(environment))
         try:
             yield world
         finally:
@@ -79,7 +71,6 @@ class Stage:
             directory.mkdir()
             world = self.builder.build(engine, VERSIONS[-1], directory)
             furnish(world)
-            world.hang_up()  # nobody may be connected to what PostgreSQL copies
             self._furnished[engine] = world
         return self._furnished[engine]
 
