@@ -59,7 +59,10 @@ def hundredths(low: int, high: int) -> st.SearchStrategy[D]:
     return st.integers(low, high).map(lambda number: D(number).scaleb(-2))
 
 
-QUARTERS = st.sampled_from([time(hour, minute) for hour in range(24) for minute in (0, 15, 30, 45)])
+TIMES = st.one_of(
+    st.sampled_from([time(0), time(8), time(12), time(16, 30)]),  # so that one entry begins when another ends
+    st.sampled_from([time(hour, minute) for hour in range(24) for minute in (0, 15, 30, 45)]),
+)
 HOURS = st.one_of(
     st.sampled_from([D(text) for text in ("8.00", "8.50", "7.50", "10.00", "0.50", "0.01", "13.33", "12.50")]),
     hundredths(1, 1600),
@@ -70,14 +73,14 @@ RATES = st.one_of(st.sampled_from([D("20.00"), D("15.01"), D("18.75"), D("22.35"
 
 @st.composite
 def entries(draw: st.DrawFn, monday: date) -> Entry:
-    start = draw(QUARTERS)
+    start = draw(TIMES)
     return Entry(
         day=monday + draw(st.integers(-2, 8)) * DAY,
         start=start,
-        end=draw(st.one_of(QUARTERS, QUARTERS, st.sampled_from([None, start]))),
+        end=draw(st.one_of(TIMES, TIMES, st.sampled_from([None, start]))),
         hours=draw(HOURS),
         project=draw(st.sampled_from([None, 1, 2, 12])),
-        snapshot=draw(st.one_of(st.none(), st.none(), RATES)),
+        snapshot=draw(st.one_of(st.none(), RATES, st.sampled_from([None, D("0.00")]))),
     )
 
 
