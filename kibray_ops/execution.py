@@ -215,7 +215,7 @@ class Execution:
                         work.commit()
                 self.report.succeed(self._outcome)
                 return
-            except errors.TransientError:
+            except (errors.TransientError, errors.DatabaseUnreachable):  # a server that is restarted is both
                 if attempt == RETRIES:
                     raise
                 time.sleep(2**attempt * random.uniform(0.3, 0.6))  # noqa: S311 - jitter, not a secret

@@ -83,24 +83,24 @@ class Builder:
             self._templates.add(template)
         return World(self._create(self._next(), template), engine, version, directory)
 
-    def copy(self, world: World, directory: Path | None = None) -> World:
+    def copy(self, world: World, directory: Path | None = None, tablespace: str = "pg_default") -> World:
         """Return a copy of a database, beside it or in another directory; nobody may be connected to it."""
         world.hang_up()
         name, directory = self._next(), directory or world.directory
         if world.engine == "sqlite":
             url = f"sqlite:///{shutil.copy(world.path, directory / f'{name}.sqlite3')}"
         else:
-            url = self._create(name, _name(world))
+            url = self._create(name, _name(world), tablespace)
         return replace(world, url=url, directory=directory, _kept={})
 
     def _next(self) -> str:
         self._count += 1
         return f"w{self._count}"
 
-    def _create(self, name: str, template: str = "template1") -> str:
+    def _create(self, name: str, template: str = "template1", tablespace: str = "pg_default") -> str:
         with psycopg.connect(self.server_url, autocommit=True) as connection:
             # Copying files beats copying pages through the log, which is the default.
-            statement = f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy'
+            statement = f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy TABLESPACE {tablespace}'
             connection.execute(statement)  # type: ignore[call-overload]
         return self.server_url.replace("/postgres?", f"/{name}?")
 

@@ -20,7 +20,7 @@ Picture = dict[str, list[str]]
 
 DAY = "2025-11-24"
 RUNS = "kibray_ops_run"
-OTHER_EACH_TIME = {"run_id", "batch", "message_id"}
+OTHER_EACH_TIME = {"run_id", "batch", "message_id", "provider_id"}
 """Columns that say which run it was, and names that a run draws."""
 
 
