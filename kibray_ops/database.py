@@ -36,6 +36,7 @@ from kibray_ops.settings import Settings
 
 CONNECT_TIMEOUT = 10
 """Seconds to wait for a PostgreSQL server to answer."""
+NO_ROOM = "What was not committed is rolled back. Make room on the disk of the database, then run the command again."
 
 
 def to_json(value: Any) -> str:
@@ -299,6 +300,8 @@ def meaning(error: DBAPIError) -> KibrayOpsError:
         return TransientError(f"The database gave up on the transaction: {words}.")
     if state == "42501":
         return PermissionMissing(f"The database role lacks a privilege: {words}.")
+    if state == "53100":
+        return KibrayOpsError(f"The database has no room: {words}.", hint=NO_ROOM)
     if state == "25006":
         return WriteRefused(f"The database is read-only: {words}.")
     return KibrayOpsError(
@@ -313,6 +316,8 @@ def _sqlite_meaning(cause: sqlite3.Error) -> KibrayOpsError:
         return RowsLocked("Another program holds the database file.")
     if code == sqlite3.SQLITE_INTERRUPT:
         return TimeLimitReached()
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return KibrayOpsError(f"The database file cannot be written: {words}.", hint=NO_ROOM)
     if code == sqlite3.SQLITE_NOTADB:
         return ConfigurationError("The file is not a SQLite database.", hint="Correct DATABASE_URL.")
     if code == sqlite3.SQLITE_READONLY:

@@ -14,6 +14,7 @@
 """  # noqa: E501
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine
 
 from kibray_ops.registry import Job, Kind
+from kibray_ops.report import Trigger
 from tests.sky import Sky
 from tests.stage import RUNS, Scene, Stage, picture, rewind, run_again, settle, words
 from tests.test_contract import ALL, name
@@ -242,3 +244,35 @@ def test_the_hard_limit_ends_what_hangs(
         played.assert_no_half_work()
         played.world.environment = dict(sky.environment)
         played.assert_completed_by_the_next_run()
+
+
+# ---- the disk is full
+
+
+@each_job
+def test_the_disk_is_full(job: Job, stage: Stage, warm: Warm, sky: Sky, tmp_path: Path) -> None:
+    """From the middle of the work on, neither the database's file nor the journal beside it can be written."""
+    with play("sqlite", job, stage, sky, tmp_path) as played:
+        table = writes([statement for statement in played.scene.statements if is_work(statement)][-1])
+        fate = Fate(event=1, writing=str(table), disk_is_full=True)
+        ended = warm.run(words(job), played.world.environ, tmp_path, fate)
+        assert ended.code == 1
+        assert "Make room on the disk of the database" in ended.err
+        played.assert_no_half_work()
+        played.assert_completed_by_the_next_run()
+        assert [run["status"] for run in played.world.runs()] == ["interrupted", "succeeded"]
+
+
+def test_the_disk_for_mail_is_full(stage: Stage, warm: Warm, sky: Sky, tmp_path: Path) -> None:
+    """There is no half message, and each is sent when there is room."""
+    (job,) = (job for job in ALL if job.name == SEND)
+    with play("postgresql", job, stage, sky, tmp_path) as played:
+        ended = warm.run(words(job), played.world.environ, tmp_path, Fate(event=1, disk_is_full=True))
+        assert (ended.code, [run["status"] for run in played.world.runs()]) == (3, ["partial"])
+        assert "takes no file: File too large" in ended.out
+        mails = tmp_path / "mail"
+        assert list(mails.glob("*.eml")) == []
+        assert Counter(row["status"] for row in played.world.outbox()) == {"failed": 3, "cancelled": 3, "pending": 6}
+        done(played.world.execute(job, at="2025-11-25T00:00", trigger=Trigger.CRON))
+        assert len({row["message_id"] for row in played.world.outbox() if row["status"] == "sent"}) == 4
+        assert [path.suffix for path in mails.iterdir()] == [".eml"] * 4

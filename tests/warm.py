@@ -22,11 +22,13 @@ from tests.fork import _server
 
 EVENTS = ("begin", "before_cursor_execute", "after_cursor_execute", "commit", "rollback")
 """When a fate may meet a process: before and after each statement, and before each COMMIT."""
+FEW_BYTES = 1024
+"""Less than a page of a database and than a mail, and more than a run says of itself."""
 
 
 @dataclass(frozen=True)
 class Fate:
-    """What befalls a process: a signal, or that it hangs, at an event or after seconds; or a limit to its files."""
+    """What befalls a process: a signal, or that it hangs, or that its disk is full, at an event or after seconds."""
 
     sign: int = 0
     event: int = 0
@@ -35,8 +37,8 @@ class Fate:
     """A table: of the events only the statements that write into it count."""
     after: float = 0
     hangs: bool = False
-    largest_file: int = 0
-    """Bytes, as when the disk is full; 0 is any number."""
+    disk_is_full: bool = False
+    """No file can grow, nor be written beyond its first bytes."""
 
 
 @dataclass(frozen=True)
@@ -166,9 +168,10 @@ def _await(fate: Fate, met: mmap.mmap) -> None:
         if count == fate.event:
             if fate.hangs:
                 time.sleep(120)
-            os.kill(os.getpid(), fate.sign)
+            if fate.disk_is_full:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (FEW_BYTES, resource.RLIM_INFINITY))
+            if fate.sign:
+                os.kill(os.getpid(), fate.sign)
 
     for name in EVENTS:
         event.listen(Engine, name, meet)
-    if fate.largest_file:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (fate.largest_file, resource.RLIM_INFINITY))
