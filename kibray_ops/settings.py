@@ -6,7 +6,6 @@ Every problem is reported together; no value of a secret is ever shown. Only the
 
 import os
 import re
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import time
@@ -18,10 +17,10 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
-from kibray_ops import registry
+from kibray_ops import envfile, registry
 from kibray_ops.clock import UTC_NAMES, machine_zone
 from kibray_ops.errors import SettingsInvalid
-from kibray_ops.text import MASK, is_mail_address, masked, masked_url, passwords
+from kibray_ops.text import MASK, is_mail_address, is_plain, masked, masked_url, passwords, printable
 
 PREFIX = "KIBRAY_OPS_"
 MACHINE = "this machine"
@@ -30,6 +29,8 @@ Texts = dict[str, str]
 SHORTEST_KEY = 8
 """Letters of a word in an address that may be a key; a shorter one is an innocent `ping`."""
 DATABASE_SCHEMES = ("postgres", "postgresql", "sqlite")
+MOST_SHOWN = 80
+"""Characters of a wrong value that its problem repeats."""
 
 
 # Readers: text in, value out, ValueError with the reason. They never repeat the text: it may be a secret.
@@ -305,15 +306,16 @@ def load(env_file: Path | None = None, environ: Mapping[str, str] = os.environ) 
     warnings: list[str] = []
     named = env_file or (Path(environ[f"{PREFIX}ENV_FILE"]) if environ.get(f"{PREFIX}ENV_FILE") else None)
     path = named or default_env_file(environ)
-    from_file = _read_env_file(path, must_exist=named is not None, problems=problems, warnings=warnings)
-    layers = ((environ, "environment"), (from_file, str(path)))
+    from_file = envfile.read(path, must_exist=named is not None, problems=problems, warnings=warnings)
+    layers = ((environ, "environment"), (from_file, envfile.shown(path)))
 
     for names, source in layers:
         for name in sorted(names):
             if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in BY_NAME:
-                close = get_close_matches(name, [setting.variable for setting in DECLARED], n=1)
+                shown = printable(_cut(name))
+                close = get_close_matches(shown, [setting.variable for setting in DECLARED], n=1)
                 maybe = f"; did you mean {close[0]}?" if close else ""
-                problems.append(f"{name} ({source}) is not a setting{maybe}")
+                problems.append(f"{shown} ({source}) is not a setting{maybe}")
 
     values: dict[str, Any] = {}
     raw: dict[str, str] = {}
@@ -325,9 +327,11 @@ def load(env_file: Path | None = None, environ: Mapping[str, str] = os.environ) 
         if not text and not setting.default:
             continue
         try:
+            if not is_plain(text):
+                raise ValueError("must be text without control characters")
             values[setting.name] = setting.read(text or setting.default)
         except ValueError as error:
-            shown = "" if setting.secret else f", not {text!r}"
+            shown = "" if setting.secret else f", not {_cut(text)!r}"
             problems.append(f"{setting.variable} ({source}) {error}{shown}")
     raw["ENV_FILE"] = str(path) if from_file or named else ""
     _decide_zone(values, sources, raw, problems, environ.get("TZ"))
@@ -337,6 +341,10 @@ def load(env_file: Path | None = None, environ: Mapping[str, str] = os.environ) 
     return Settings(MappingProxyType(values), raw, sources, tuple(problems), tuple(warnings))
 
 
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
+
+
 def _look_up(setting: Setting, layers: tuple[tuple[Mapping[str, str], str], ...]) -> tuple[str, str]:
     """Return a setting's text and where it came from; an empty variable counts as not set."""
     for name in filter(None, (setting.variable, setting.fallback)):
@@ -344,33 +352,6 @@ def _look_up(setting: Setting, layers: tuple[tuple[Mapping[str, str], str], ...]
             if text := names.get(name, "").strip():
                 return text, source if name == setting.variable else f"{source}, {name}"
     return setting.default, "default"
-
-
-def _read_env_file(path: Path, *, must_exist: bool, problems: list[str], warnings: list[str]) -> dict[str, str]:
-    try:
-        mode = path.stat().st_mode
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        if must_exist:
-            problems.append(f"the env file {path} does not exist")
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        problems.append(f"the env file {path} cannot be read: {reason}")
-        return {}
-    if mode & (stat.S_IRGRP | stat.S_IROTH):
-        warnings.append(f"{path} can be read by others: chmod 600 {path}")
-    import io
-
-    from dotenv.parser import parse_stream
-
-    found: dict[str, str] = {}
-    for binding in parse_stream(io.StringIO(text)):
-        if binding.error:
-            problems.append(f"{path}, line {binding.original.line}: not of the form NAME=value")
-        elif binding.key is not None:
-            found[binding.key] = binding.value or ""
-    return found
 
 
 def _decide_zone(values: dict[str, Any], sources: Texts, raw: Texts, problems: list[str], tz: str | None) -> None:

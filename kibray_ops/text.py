@@ -5,12 +5,16 @@ import re
 from binascii import b2a_base64
 from collections.abc import Iterable
 from functools import cache
+from unicodedata import category
 from urllib.parse import quote, unquote, unquote_plus
 
 ATOM = r"""[^@\s<>()\[\],;:\\".]+"""
 MAIL_ADDRESS = re.compile(rf"(?!.*=\?){ATOM}(\.{ATOM})*@{ATOM}(\.{ATOM})*")
 """Dots stand between; quoted local parts and comments are nobody's, and =? would begin an encoded word (RFC 2047)."""
 LONGEST_MAIL_ADDRESS = 254
+
+LONGEST_LINE = 2_000
+"""Of a message of ours: what it repeats of an argument or of a database may have no end."""
 
 MASK = "********"
 """What stands for a secret."""
@@ -33,6 +37,18 @@ def tame(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() or letter in ("\n", JOINER) else " " for letter in text)
+
+
+def is_plain(text: str) -> bool:
+    """Tell whether a text has neither control characters nor bytes that are no UTF-8 (lone surrogates)."""
+    return not any(category(letter) in ("Cc", "Cs") for letter in text)
+
+
+def fit_to_print(text: str) -> str:
+    """Return lines without the control characters that a terminal would obey, each no longer than somebody reads."""
+    return "\n".join(
+        line[:LONGEST_LINE] + "…" * (len(line) > LONGEST_LINE) for line in tame(text).split("\n")
+    )
 
 
 def is_mail_address(text: str) -> bool:

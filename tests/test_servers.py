@@ -111,7 +111,7 @@ def test_the_disk_of_the_database_is_full(
     job: Job, small_disk: None, crowd: World, server: Server, sky: Sky, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kibray_ops.archive.BATCH", 200)
-    worlds = [replace(crowd, url=server.builder.copy(crowd, tablespace)) for tablespace in ("pg_default", "small")]
+    worlds = [server.builder.copy(crowd, tablespace=tablespace) for tablespace in ("pg_default", "small")]
     for world in worlds:
         world.environment = dict(sky.environment)
     undisturbed, disturbed = worlds

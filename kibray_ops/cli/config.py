@@ -6,6 +6,7 @@ import typer
 
 from kibray_ops import settings
 from kibray_ops.cli import render
+from kibray_ops.text import fit_to_print
 
 app = typer.Typer(help="The settings and where they come from.", no_args_is_help=True)
 AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -34,13 +35,15 @@ def show(as_json: AsJSON = False) -> None:
             continue
         source = found.sources[setting.name]
         style = "dim" if source == "default" else ""
-        table.add_row(setting.variable, escape(found.shown(setting)), source, style=style)
+        table.add_row(
+            setting.variable, escape(fit_to_print(found.shown(setting))), escape(fit_to_print(source)), style=style
+        )
     out = render.console()
     out.print(table)
     if found.is_embedded and not found.problems:
         out.print(f"No DATABASE_URL is set: the embedded database is {settings.embedded_database()}.")
     for problem in (*found.problems, *found.warnings):
-        out.print(f"[yellow]![/] {escape(found.redact(problem))}")
+        out.print(f"[yellow]![/] {escape(fit_to_print(found.redact(problem)))}")
 
 
 @app.command()
@@ -51,7 +54,9 @@ def check(as_json: AsJSON = False) -> None:
     if as_json:
         render.print_json({"schema": 1, "problems": [], "warnings": list(found.warnings)})
         return
+    from rich.markup import escape
+
     out = render.console()
     for warning in found.warnings:
-        out.print(f"[yellow]![/] {warning}", soft_wrap=True)
+        out.print(f"[yellow]![/] {escape(fit_to_print(warning))}", soft_wrap=True)
     out.print(f"The settings are right. Business time zone: {found.zone.key}.")

@@ -14,7 +14,7 @@ import typer
 
 from kibray_ops import errors, registry, settings
 from kibray_ops.registry import Job
-from kibray_ops.text import printable, tame
+from kibray_ops.text import fit_to_print, printable, tame
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -170,7 +170,7 @@ def print_error(told: errors.KibrayOpsError, found: settings.Settings, *, run_id
     """Print what happened and what to do next."""
     red, plain = ("\033[1;31m", "\033[0m") if _in_colour() else ("", "")
     where = f" (run {run_id})" if run_id is not None else ""
-    message, hint = (tame(found.redact(words)) for words in (told.message, told.hint))
+    message, hint = (fit_to_print(found.redact(words)) for words in (told.message, told.hint))
     sys.stderr.write(f"{red}kibray-ops:{plain} {message}{where}\n  {hint}\n")
 
 
