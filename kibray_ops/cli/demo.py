@@ -15,6 +15,7 @@ from kibray_ops import registry, settings
 from kibray_ops.cli import invoices, render
 from kibray_ops.clock import Clock, machine_zone
 from kibray_ops.errors import UsageError
+from kibray_ops.text import printable
 
 if TYPE_CHECKING:
     from kibray_ops.registry import Job
@@ -77,7 +78,7 @@ def demo(
             _name(unfinished, path)
     except OSError as error:
         raise UsageError(
-            f"The demo database {file} cannot be made: {error.strerror}.",
+            f"The demo database {printable(str(file))} cannot be made: {error.strerror}.",
             hint="Change to a directory that you may write in, or name a file in one with --file.",
         ) from error
     except KeyboardInterrupt as error:
@@ -91,7 +92,10 @@ def demo(
 
 
 def _exists(path: Path) -> UsageError:
-    return UsageError(f"{path} exists already.", hint="Use it as it is, delete it, or choose another name with --file.")
+    return UsageError(
+        f"{printable(str(path))} exists already.",
+        hint="Use it as it is, delete it, or choose another name with --file.",
+    )
 
 
 def _settings(path: Path, *, nowhere: str) -> settings.Settings:

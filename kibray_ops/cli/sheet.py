@@ -13,6 +13,7 @@ from typing import Any
 
 from kibray_ops import files
 from kibray_ops.errors import UsageError
+from kibray_ops.text import printable
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")
@@ -51,16 +52,28 @@ def prepare(path: Path | None, *, as_json: bool, database: Path | None) -> Sheet
     """Return the file to write, if one was asked for; raises UsageError when it cannot or must not be written."""
     if path is None:
         return None
+    try:
+        return _prepared(path, as_json=as_json, database=database)
+    except (OSError, ValueError) as error:  # no path at all: too long, or with a NUL
+        raise UsageError(
+            f"The CSV file {printable(str(path))} cannot be written.", hint="Name another file."
+        ) from error
+
+
+def _prepared(path: Path, *, as_json: bool, database: Path | None) -> Sheet:
     if str(path) != "-":
         path = path.resolve()  # through a link, not over it
     sheet = Sheet(path)
     if _is_database(path, database):
-        raise UsageError(f"{path} is a database; the CSV file would replace it.", hint="Name another file.")
+        raise UsageError(
+            f"{printable(str(path))} is a database; the CSV file would replace it.", hint="Name another file."
+        )
     if sheet.is_stdout and as_json:
         raise UsageError("--json and --csv - both want stdout.", hint="Name a file: --csv FILE.")
     if not sheet.is_stdout and (path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK)):
         raise UsageError(
-            f"The CSV file {path} cannot be written.", hint="Name a file in a directory that you may write."
+            f"The CSV file {printable(str(path))} cannot be written.",
+            hint="Name a file in a directory that you may write.",
         )
     return sheet
 
