@@ -159,7 +159,8 @@ def held_columns(run: Run) -> ColumnElement[str]:
     """Return the names of the columns that an archived row had, as one text."""
     is_sqlite = run.session.get_bind().dialect.name == "sqlite"
     each = (func.json_each if is_sqlite else func.jsonb_each)(ARCHIVE.c.content).table_valued("key", name="held")
-    return select(func.aggregate_strings(each.c.key, SEPARATOR)).select_from(each).scalar_subquery()
+    names = func.coalesce(func.aggregate_strings(each.c.key, SEPARATOR), "")
+    return select(names).select_from(each).scalar_subquery()
 
 
 def total(connection: Connection) -> int:

@@ -167,9 +167,9 @@ def noted(connection: Connection, key: str) -> str | None:
     return value
 
 
-def some(names: Sequence[str]) -> str:
+def some(names: Sequence[str], *, between: str = ", ") -> str:
     """Return the first five names, and how many more there are."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return between.join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def table_of(model: type[SQLModel]) -> Table:

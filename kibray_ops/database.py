@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session
 from kibray_ops.errors import (
     ConfigurationError,
     DatabaseMissing,
+    DatabaseRefused,
     DatabaseUnreachable,
     KibrayOpsError,
     PermissionMissing,
@@ -49,6 +50,8 @@ def _plain(value: Any) -> str:
         return format(value, "f")
     if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")  # SQLite has let somebody put a BLOB where text belongs
     raise TypeError(f"{type(value).__name__} has no place in JSON")
 
 
@@ -304,9 +307,7 @@ def meaning(error: DBAPIError) -> KibrayOpsError:
         return KibrayOpsError(f"The database has no room: {words}.", hint=NO_ROOM)
     if state == "25006":
         return WriteRefused(f"The database is read-only: {words}.")
-    return KibrayOpsError(
-        f"The database refused: {words}.", hint="Nothing of this transaction was written. Add --verbose for more."
-    )
+    return DatabaseRefused(f"The database refused: {words}.")
 
 
 def _sqlite_meaning(cause: sqlite3.Error) -> KibrayOpsError:
@@ -329,9 +330,7 @@ def _sqlite_meaning(cause: sqlite3.Error) -> KibrayOpsError:
             f"The database file cannot be used: {words}.",
             hint="The user that runs kibray-ops must be able to write the file and its directory.",
         )
-    return KibrayOpsError(
-        f"The database refused: {words}.", hint="Nothing of this transaction was written. Add --verbose for more."
-    )
+    return DatabaseRefused(f"The database refused: {words}.")
 
 
 def _not_connected(error: DBAPIError) -> KibrayOpsError:

@@ -14,6 +14,8 @@ KibrayOpsError                   1   the job failed
 │   ├── TablesOutdated               ours are older or newer than the program
 │   ├── PermissionMissing            the database role may not
 │   └── WriteRefused                 the database is read-only
+├── DatabaseRefused                  a statement or a value was not taken
+├── UnreadableValue                  Kibray's rows, or ours, hold what nobody can read
 ├── TimeLimitReached           124   the soft time limit
 └── Interrupted          130 or 143  Ctrl-C or SIGTERM
 
@@ -121,6 +123,18 @@ class TransientError(TryAgainLater):
     """The database gave up on a transaction that may succeed when tried again."""
 
     hint = "What was not committed is rolled back. Run the command again."
+
+
+class DatabaseRefused(KibrayOpsError):
+    """The database refused."""
+
+    hint = "Nothing of this transaction was written. Add --verbose for more."
+
+
+class UnreadableValue(KibrayOpsError):
+    """The database holds what cannot be read."""
+
+    hint = "Nothing of this transaction was written. Correct the value, then run the command again."
 
 
 class TimeLimitReached(KibrayOpsError):

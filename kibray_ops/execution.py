@@ -20,6 +20,7 @@ from kibray_ops.catalog import Catalog, baseline, read_catalog, require_zone
 from kibray_ops.clock import Clock
 from kibray_ops.database import Database, Lock, let_go, translated
 from kibray_ops.job import Outcome, Progress, Run
+from kibray_ops.legible import legible
 from kibray_ops.limits import TimeLimit
 from kibray_ops.models.operations import DONE, RUNNING, SKIPPED
 from kibray_ops.pauses import covering, pauses
@@ -91,7 +92,7 @@ class Execution:
     # ---- dry run
 
     def _rehearse(self) -> None:
-        with self.database.connect(read_only=True) as connection:
+        with legible(self.database, self.job), translated(), self.database.connect(read_only=True) as connection:
             catalog = read_catalog(connection, own=False)
             catalog.require(self.job)
             self.limit.apply(connection)
@@ -161,7 +162,7 @@ class Execution:
                 raise _NothingToDo
             self.report.slot = self.slot.key
         self.lock = Lock(self.database, self.job.lock_name)
-        with self.database.connect(read_only=True) as connection:
+        with legible(self.database, self.job), translated(), self.database.connect(read_only=True) as connection:
             self.catalog = read_catalog(connection)
             self.catalog.require_own()
             paused = self._leave_if_done(connection)
@@ -170,11 +171,9 @@ class Execution:
             raise _NothingToDo
         try:
             self.catalog.require(self.job)
-            if self.job.kind is Kind.ATOMIC:
-                self._perform_atomic()
-            else:
-                with translated():
-                    self._perform_by_item()
+            perform = self._perform_atomic if self.job.kind is Kind.ATOMIC else self._perform_by_item
+            with legible(self.database, self.job), translated():
+                perform()
         except _NothingToDo:
             raise
         except (Exception, KeyboardInterrupt) as error:

@@ -17,8 +17,10 @@ def connected(found: "Settings", report: "Job | None" = None) -> "Iterator[Conne
     """Open a read-only connection to a database that has our tables, and what a report needs of Kibray's."""
     from kibray_ops.catalog import read_catalog
     from kibray_ops.database import Database, translated
+    from kibray_ops.legible import legible
 
-    with translated(), Database(found).connect(read_only=True) as connection:
+    database = Database(found)
+    with legible(database, report), translated(), database.connect(read_only=True) as connection:
         catalog = read_catalog(connection)
         if report is not None:
             catalog.require(report)
@@ -31,8 +33,10 @@ def writing(found: "Settings") -> "Iterator[Connection]":
     """Open a connection to a database that has our tables; what was written is committed at the end of the block."""
     from kibray_ops.catalog import read_catalog
     from kibray_ops.database import Database, translated
+    from kibray_ops.legible import legible
 
-    with translated(), Database(found).connect() as connection:
+    database = Database(found)
+    with legible(database), translated(), database.connect() as connection:
         read_catalog(connection).require_own()
         yield connection
         connection.commit()

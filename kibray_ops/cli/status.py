@@ -79,7 +79,8 @@ class _Moments:
 def sparkline(values: "Sequence[float]") -> str:
     """Return a bar for each value, the highest for the largest."""
     largest = max(values, default=0) or 1
-    return "".join(BARS[min(int(value / largest * len(BARS)), len(BARS) - 1)] for value in values)
+    # A clock that was put back makes a run end before it began.
+    return "".join(BARS[min(int(max(value, 0) / largest * len(BARS)), len(BARS) - 1)] for value in values)
 
 
 def _last_success(one: "Standing", written: _Moments) -> str:

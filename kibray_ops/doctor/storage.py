@@ -13,6 +13,7 @@ from kibray_ops.clock import Clock, real_now
 from kibray_ops.database import Database, translated
 from kibray_ops.doctor.finding import Finding, ok, problem, sentence, warning, wrong
 from kibray_ops.errors import KibrayOpsError
+from kibray_ops.legible import legible
 from kibray_ops.models.operations import DONE
 from kibray_ops.settings import Settings
 from kibray_ops.standing import standings
@@ -32,7 +33,7 @@ def database(settings: Settings) -> Iterator[Finding]:
     at = Database(settings)
     found: list[Finding] = []
     try:
-        with translated(), at.connect(read_only=True) as connection:
+        with legible(at), translated(), at.connect(read_only=True) as connection:
             # All at once: a reader that stops in between must not keep the connection.
             for finding in chain(_server(connection), _tables(connection, at, settings)):
                 found.append(finding)
@@ -45,7 +46,8 @@ def started_elsewhere(settings: Settings) -> str | None:
     """Return which schedule has started a job lately, if one has and the database tells."""
     clock = Clock(settings.zone)
     try:
-        with translated(), Database(settings).connect(read_only=True) as connection:
+        at = Database(settings)
+        with legible(at), translated(), at.connect(read_only=True) as connection:
             read_catalog(connection).require_own()
             run = history.last_scheduled(connection, clock.now() - LATELY)
     except KibrayOpsError:

@@ -7,7 +7,7 @@ there: they drop the time zone, always write six fraction digits, and bind decim
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, ColumnElement, DateTime, Dialect, Integer, Numeric, Time
@@ -78,7 +78,10 @@ class _SQLiteDecimal(UserDefinedType[Decimal]):
         exponent = Decimal(1).scaleb(-self.places)
 
         def read(value: float | str | None) -> Decimal | None:
-            return None if value is None else Decimal(str(value)).quantize(exponent)
+            try:
+                return None if value is None else Decimal(str(value)).quantize(exponent)
+            except InvalidOperation:
+                return Decimal("NaN")  # a word, or beyond all amounts: what PostgreSQL would have in its place
 
         return read
 
