@@ -46,9 +46,7 @@ def is_plain(text: str) -> bool:
 
 def fit_to_print(text: str) -> str:
     """Return lines without the control characters that a terminal would obey, each no longer than somebody reads."""
-    return "\n".join(
-        line[:LONGEST_LINE] + "…" * (len(line) > LONGEST_LINE) for line in tame(text).split("\n")
-    )
+    return "\n".join(line[:LONGEST_LINE] + "…" * (len(line) > LONGEST_LINE) for line in tame(text).split("\n"))
 
 
 def is_mail_address(text: str) -> bool:
