@@ -1,6 +1,7 @@
 """What other people wrote, made fit to print: whether it is an address, and what of it is secret."""
 
 import json
+import os
 import re
 from binascii import b2a_base64
 from collections.abc import Iterable
@@ -92,7 +93,7 @@ def _letter(letter: str) -> str:
     """Return the pattern of a letter and what others write in its place."""
     if letter.isascii() and letter.isalnum():
         return letter
-    in_url, in_json, in_python = quote(letter, safe=""), json.dumps(letter)[1:-1], ascii(letter)[1:-1]
+    in_url, in_json, in_python = quote(letter, safe="", errors="surrogateescape"), json.dumps(letter)[1:-1], ascii(letter)[1:-1]
     forms = {letter, in_url, in_url.lower(), in_json, in_python, f"\\{letter}", IN_HTML.get(letter, letter)}
     if letter == " ":
         forms |= {"+"}
@@ -104,7 +105,7 @@ def _in_base64(secret: str) -> set[str]:
     """Return what base64 makes of a secret, whatever stands before and behind it: a login stands with its user."""
     found = set()
     for before in range(3):
-        code = b2a_base64(bytes(before) + (given := secret.encode()), newline=False).decode().rstrip("=")
+        code = b2a_base64(bytes(before) + (given := os.fsencode(secret)), newline=False).decode().rstrip("=")
         whole = code[(0, 2, 3)[before] : -1 if (before + len(given)) % 3 else None]
         found |= {whole, whole.translate({ord("+"): "-", ord("/"): "_"})}
     return {code for code in found if len(code) >= SHORTEST_CODE}

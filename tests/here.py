@@ -8,6 +8,7 @@ import logging
 import os
 import pty
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +23,13 @@ from tests.world import World
 
 def here(world: World, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
+    return run(words, world.environ | environment, world.directory)
+
+
+def run(words: tuple[str, ...], environ: Mapping[str, str], directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, in an environment and a directory of its own."""
     with _file() as out, _file() as err:
-        code = run(words, world.environ | environment, world.directory, out, err)
+        code = _exit_code(words, environ, directory, out, err)
         return subprocess.CompletedProcess(words, code, _text(out), _text(err))
 
 
@@ -34,12 +40,11 @@ def in_terminal(world: World, columns: int, *words: str, **environment: str) -> 
     with ThreadPoolExecutor(1) as pool:
         shown = pool.submit(_all_of, master)
         with os.fdopen(slave, "w", encoding="utf-8", buffering=1) as terminal:
-            run(words, world.environ, world.directory, terminal, terminal)
+            _exit_code(words, world.environ, world.directory, terminal, terminal)
         return shown.result().decode()
 
 
-def run(words: tuple[str, ...], environ: Mapping[str, str], directory: Path, out: TextIO, err: TextIO) -> int:
-    """Run a command in an environment, a directory and streams of its own; return its exit code."""
+def _exit_code(words: tuple[str, ...], environ: Mapping[str, str], directory: Path, out: TextIO, err: TextIO) -> int:
     try:
         with (
             patch.dict(os.environ, environ, clear=True),
@@ -49,7 +54,11 @@ def run(words: tuple[str, ...], environ: Mapping[str, str], directory: Path, out
             _as_it_was(err),
         ):
             time.tzset()
-            main(list(words))
+            try:
+                main(list(words))
+            finally:
+                if sys.stdout is not out:
+                    sys.stdout.close()  # the command has found that nobody reads it
     except SystemExit as ended:
         code = ended.code
     finally:

@@ -22,7 +22,7 @@ from kibray_ops.models.operations import Operations
 from kibray_ops.registry import Kind
 from kibray_ops.report import Report
 from kibray_ops.runner import load
-from tests import inside
+from tests import here
 from tests.builder import Builder
 from tests.sky import Sky
 from tests.test_contract import ALL, OPTIONS, fill
@@ -178,7 +178,7 @@ def test_whatever_a_column_holds(filled: World, tmp_path: Path, long: bool) -> N
             for dry_run in (True, False):
                 unreadable += isinstance(bear(world, job, poison, dry_run=dry_run).error, UnreadableValue)
         for words in (*REPORTS, *OWN_REPORTS) if long else Random(str(poison)).sample((*REPORTS, *OWN_REPORTS), 1):
-            told = inside.run(words, world.environ, world.directory)
+            told = here.run(words, world.environ, world.directory)
             assert told.returncode in (0, 1, 3, 75, 78), (poison, words)
             assert "does not know" not in told.stdout + told.stderr, (poison, words)
             assert "Traceback" not in told.stderr
@@ -271,7 +271,7 @@ def test_an_amount_that_is_no_number_is_told_and_holds_nobody_up(newest: World) 
         good: "OVERDUE",
         odd: "SENT",
     }
-    assert inside.run(("invoices", "aging"), newest.environ, newest.directory).returncode == 0
+    assert here.run(("invoices", "aging"), newest.environ, newest.directory).returncode == 0
 
 
 def test_an_error_of_another_kind_is_not_blamed_on_a_value(newest: World) -> None:
@@ -287,4 +287,4 @@ def test_an_error_of_another_kind_is_not_blamed_on_a_value(newest: World) -> Non
 def test_status_of_a_clock_that_was_put_back(newest: World) -> None:
     done(newest.execute("update-invoice-statuses"))
     newest.sql("UPDATE kibray_ops_run SET finished_at = started_at, started_at = ?", "2099-01-01 00:00:00+00:00")
-    assert inside.run(("status",), newest.environ, newest.directory).returncode in (0, 1)
+    assert here.run(("status",), newest.environ, newest.directory).returncode in (0, 1)

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from kibray_ops import registry
 from kibray_ops.cli.app import app
 from kibray_ops.cli.jobs import Unloaded, command_of
 from kibray_ops.text import is_plain
-from tests import inside
+from tests import here
 from tests.test_contract import WORDS, fill
 from tests.world import World
 
@@ -85,9 +86,9 @@ def office(sqlite_world: World) -> World:
     return sqlite_world
 
 
-def run(world: World, words: Words) -> inside.CompletedProcess[str]:
+def run(world: World, words: Words) -> CompletedProcess[str]:
     """Run a command and see that it ends as documented."""
-    done = inside.run(words, world.environ, world.directory)
+    done = here.run(words, world.environ, world.directory)
     said = done.stdout + done.stderr
     assert done.returncode in (0, 1, 2, 3, 75, 78), said
     assert "Traceback" not in said

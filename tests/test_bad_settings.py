@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from kibray_ops import settings
 from kibray_ops.text import fit_to_print, is_plain
-from tests import inside
+from tests import here
 from tests.world import World
 
 SECRET = "hunter22-hunter22"
@@ -51,9 +52,9 @@ def load(**environ: str) -> settings.Settings:
     return settings.load(environ={"HOME": "/nonexistent", "TZ": "America/Denver", **environ})
 
 
-def run(world: World, *words: str, **environ: str) -> inside.CompletedProcess[str]:
+def run(world: World, *words: str, **environ: str) -> CompletedProcess[str]:
     """Run a command, and see that it ends as documented, in words that a person and a terminal can take."""
-    done = inside.run(words, {**world.environ, **environ}, world.directory)
+    done = here.run(words, {**world.environ, **environ}, world.directory)
     said = done.stdout + done.stderr
     assert done.returncode in (0, 1, 3, 75, 78), said
     assert "Traceback" not in said
