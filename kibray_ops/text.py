@@ -93,7 +93,8 @@ def _letter(letter: str) -> str:
     """Return the pattern of a letter and what others write in its place."""
     if letter.isascii() and letter.isalnum():
         return letter
-    in_url, in_json, in_python = quote(letter, safe="", errors="surrogateescape"), json.dumps(letter)[1:-1], ascii(letter)[1:-1]
+    in_url = quote(letter, safe="", errors="surrogateescape")
+    in_json, in_python = json.dumps(letter)[1:-1], ascii(letter)[1:-1]
     forms = {letter, in_url, in_url.lower(), in_json, in_python, f"\\{letter}", IN_HTML.get(letter, letter)}
     if letter == " ":
         forms |= {"+"}
