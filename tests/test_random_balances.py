@@ -163,7 +163,7 @@ def check_statuses(world: World, book: Book) -> None:
         key = row["id"]
         status, was = expected[key].status, before[key]
         if key in stale and book.reopen:
-            status = "PARTIAL" if row["amount_paid"] else "VIEWED" if row["viewed_date"] else "SENT"
+            status = "PARTIAL" if row["amount_paid"] > 0 else "VIEWED" if row["viewed_date"] else "SENT"
         paid_now = status == "PAID" and was["status"] != "PAID"
         assert row == {**was, "status": status, "paid_date": was["paid_date"] or (moment if paid_now else None)}
     changed = [invoice for invoice in book.invoices if invoice.status != expected[invoice.id].status]

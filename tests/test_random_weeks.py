@@ -312,7 +312,7 @@ def check(world: World, week: Week) -> None:
     assert len(world.rows("core_notification")) == (2 if records and not closed else 0)
 
     written = [world.rows(table) for table in WRITTEN]
-    again = execute(world, week)
+    again = done(execute(world, week), code=report.exit_code)
     assert [world.rows(table) for table in WRITTEN] == written
     assert (again.result["records"], again.result["gross_pay"]) == (0, total)
 
