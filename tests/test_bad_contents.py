@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, redirect_stderr, redirect_stdout
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from random import Random
@@ -48,7 +49,9 @@ SQLITE: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """What SQLite keeps in a column of each kind: anything; as SQL writes it."""
 KINDS = {"character": "text", "bigint": "integer", "smallint": "integer"}
-OWN_KINDS = {"AutoString": "text", "Text": "text", "Moment": "timestamp", "Amount": "numeric", "JSON": "jsonb",
+SQLITE["word"] = tuple(value for value in SQLITE["text"] if not value.startswith("x'"))
+"""Text that only we write: nobody puts a BLOB there."""
+OWN_KINDS = {"AutoString": "word", "Text": "word", "Moment": "timestamp", "Amount": "numeric", "JSON": "jsonb",
              "Date": "date"}  # fmt: skip
 REPORTS = (("invoices", "aging"), ("notifications", "outbox", "list"), ("notifications", "archive", "list"))
 OWN_REPORTS = (("status",), ("runs", "list"), ("catch-up", "--dry-run"), ("doctor",))
@@ -167,10 +170,10 @@ def bear(world: World, job: registry.Job, poison: Poison, *, dry_run: bool) -> R
 
 
 def test_whatever_a_column_holds(filled: World, tmp_path: Path, long: bool) -> None:
-    """A sample, the same every time: every job that reads the table, and the reports, as they are printed."""
+    """A sample, the same every time; with --long every value in every column, and every job and report on it."""
     assert len(POISONS) > 1_500
     unreadable = 0
-    for poison in POISONS if long else Random(9).sample(POISONS, 25):
+    for poison in POISONS if long else Random(9).sample(POISONS, 18):
         if (world := poisoned(filled, poison, tmp_path)) is None:
             continue
         jobs = _reading(poison.table)
@@ -196,6 +199,7 @@ UNREADABLE = (
     ("core_payrollperiod", "validation_errors", DEEP.format(100_000), "generate-weekly-payroll", "recursion"),
     ("core_project", "name", "x'80ff'", "fetch-weather-snapshots", "bytes in place of str"),
     ("core_inventoryitem", "name", NO_UTF8, "check-inventory-shortages", "Could not decode to UTF-8"),
+    ("core_touchup", "created_at", "x'00'", "alert-high-priority-touchups", "argument must be str"),
     ("kibray_ops_delivery", "expires_at", "'99999-01-01 00:00:00'", "send-pending-notifications", "isoformat"),
 )  # fmt: skip
 
@@ -284,7 +288,51 @@ def test_an_error_of_another_kind_is_not_blamed_on_a_value(newest: World) -> Non
     assert not isinstance(report.error, UnreadableValue)
 
 
+def test_a_word_in_place_of_an_amount_is_told_and_holds_nobody_up(sqlite_world: World) -> None:
+    for number, amount in enumerate(("'a lot'", "9e999", "1e300", "x'00'")):
+        odd = sqlite_world.invoice(f"odd {number}", "SENT", "2025-10-01")
+        sqlite_world.sql(f"UPDATE core_invoice SET total_amount = {amount} WHERE id = {odd}")
+    report = done(sqlite_world.execute("update-invoice-statuses"))
+    assert [problem.kind for problem in report.problems] == ["odd_amount"] * 4
+
+
+def test_reports_name_what_they_cannot_read(filled: World, tmp_path: Path) -> None:
+    never = "'0000-00-00 00:00:00'"
+    for table, column, value, words in (
+        ("kibray_ops_run", "started_at", never, ("status",)),
+        ("kibray_ops_run", "started_at", never, ("doctor",)),
+        ("kibray_ops_run", "problems", "'5'", ("runs", "list")),
+        ("kibray_ops_delivery", "queued_at", never, ("notifications", "outbox", "list")),
+        ("kibray_ops_pause", "since", never, ("catch-up", "--dry-run")),
+        ("core_invoice", "due_date", "'0000-00-00'", ("invoices", "aging")),
+    ):
+        world = poisoned(filled, Poison(table, column, value), tmp_path)
+        assert world is not None
+        told = here.run(words, world.environ, world.directory)
+        assert told.returncode == 1
+        assert f"{table}.{column} in the row " in (told.stderr + told.stdout).replace("\n", " ")
+
+
+def test_a_blob_in_place_of_a_word_is_shown(filled: World, tmp_path: Path) -> None:
+    """A period in a state that nobody knows is closed; it is told as JSON, and so recorded."""
+    world = poisoned(filled, Poison("core_payrollperiod", "status", "x'80ff'"), tmp_path)
+    assert world is not None
+    report = done(world.execute("generate-weekly-payroll"))
+    assert "\ufffd\ufffd" in json.loads(to_json(render.envelope(report, world.settings)))["result"].values()
+
+
+def test_an_archived_row_that_is_none_stays_where_it_is(filled: World, tmp_path: Path) -> None:
+    world = poisoned(filled, Poison("kibray_ops_notification_archive", "content", "'5'"), tmp_path)
+    assert world is not None
+    report = done(world.execute("restore-notifications", everything=True), code=3)
+    assert [row["action"] for row in report.rows] == ["restored", "restored", "failed"]
+
+
 def test_status_of_a_clock_that_was_put_back(newest: World) -> None:
-    done(newest.execute("update-invoice-statuses"))
-    newest.sql("UPDATE kibray_ops_run SET finished_at = started_at, started_at = ?", "2099-01-01 00:00:00+00:00")
-    assert here.run(("status",), newest.environ, newest.directory).returncode in (0, 1)
+    for _ in range(2):
+        done(newest.execute("update-invoice-statuses"))
+    last = newest.runs()[-1]["id"]
+    newest.sql("UPDATE kibray_ops_run SET started_at = ? WHERE id = ?", datetime(2099, 1, 1, tzinfo=UTC), last)
+    told = here.run(("status",), newest.environ, newest.directory)
+    assert told.returncode in (0, 1)
+    assert "▁" in told.stdout

@@ -29,6 +29,16 @@ def connected(found: "Settings", report: "Job | None" = None) -> "Iterator[Conne
 
 
 @contextmanager
+def showing(found: "Settings", report: "Job | None" = None) -> "Iterator[None]":
+    """Let what cannot be shown name the value behind it; no connection is held while somebody reads."""
+    from kibray_ops.database import Database
+    from kibray_ops.legible import legible
+
+    with legible(Database(found), report):
+        yield
+
+
+@contextmanager
 def writing(found: "Settings") -> "Iterator[Connection]":
     """Open a connection to a database that has our tables; what was written is committed at the end of the block."""
     from kibray_ops.catalog import read_catalog

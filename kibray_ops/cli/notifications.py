@@ -6,7 +6,7 @@ import typer
 
 from kibray_ops import registry, settings
 from kibray_ops.cli import render
-from kibray_ops.cli.connection import connected
+from kibray_ops.cli.connection import connected, showing
 from kibray_ops.errors import UsageError
 
 STATUSES = ("pending", "sending", "sent", "failed", "unknown", "expired", "suppressed", "cancelled")
@@ -35,12 +35,13 @@ def list_outbox(
     with connected(found, registry.OUTBOX) as connection:
         rows = deliveries.newest(connection, status=status, channel=channel, limit=limit)
         counts = deliveries.counts(connection)
-    if as_json:
-        render.print_json({"schema": 1, "report": registry.OUTBOX.name, "counts": counts, "rows": rows})
-        return
-    from kibray_ops.cli.views.outbox import show_outbox
+    with showing(found, registry.OUTBOX):
+        if as_json:
+            render.print_json({"schema": 1, "report": registry.OUTBOX.name, "counts": counts, "rows": rows})
+            return
+        from kibray_ops.cli.views.outbox import show_outbox
 
-    show_outbox(rows, counts, found.zone, render.console())
+        show_outbox(rows, counts, found.zone, render.console())
 
 
 def list_archive(limit: Limit = 30, as_json: AsJSON = False) -> None:
@@ -51,9 +52,10 @@ def list_archive(limit: Limit = 30, as_json: AsJSON = False) -> None:
     with connected(found, registry.ARCHIVE) as connection:
         rows = archive.newest(connection, limit=limit)
         total = archive.total(connection)
-    if as_json:
-        render.print_json({"schema": 1, "report": registry.ARCHIVE.name, "total": total, "rows": rows})
-        return
-    from kibray_ops.cli.views.outbox import show_archive
+    with showing(found, registry.ARCHIVE):
+        if as_json:
+            render.print_json({"schema": 1, "report": registry.ARCHIVE.name, "total": total, "rows": rows})
+            return
+        from kibray_ops.cli.views.outbox import show_archive
 
-    show_archive(rows, total, found.zone, render.console())
+        show_archive(rows, total, found.zone, render.console())
