@@ -10,7 +10,7 @@ import stat
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from decimal import Decimal
 from functools import cached_property
@@ -37,7 +37,10 @@ from kibray_ops.settings import Settings
 
 CONNECT_TIMEOUT = 10
 """Seconds to wait for a PostgreSQL server to answer."""
-NO_ROOM = "What was not committed is rolled back. Make room on the disk of the database, then run the command again."
+NO_ROOM = (
+    "What was not committed is rolled back. Make room on the disk of the database, or see that it is well, and "
+    "run the command again."
+)
 
 
 def to_json(value: Any) -> str:
@@ -243,9 +246,11 @@ def _lock_file(path: Path, *, like: Path) -> int:
     except FileExistsError:
         return os.open(path, flags)
     of = like.stat()
-    if os.geteuid() == 0:
-        os.fchown(file, of.st_uid, of.st_gid)  # else the jobs' own user could not open what root has made
-    os.fchmod(file, stat.S_IMODE(of.st_mode))
+    with suppress(OSError):
+        # Else the jobs' own user could not open what root, or somebody of the database's group, has made.
+        os.fchown(file, of.st_uid if os.geteuid() == 0 else -1, of.st_gid)
+    with suppress(OSError):
+        os.fchmod(file, stat.S_IMODE(of.st_mode))
     return file
 
 

@@ -1,4 +1,4 @@
-"""Files that others must not read, and that are there as a whole or not at all."""
+"""Files that are there as a whole or not at all, with the mode that they are to have."""
 
 import os
 import tempfile
@@ -16,7 +16,7 @@ def beside(path: Path, content: bytes, mode: int = PRIVATE) -> Path:
 
     Its name is nobody's guess: where others may write too, no link of theirs can lead the content elsewhere.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".kibray-ops.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -28,13 +28,23 @@ def beside(path: Path, content: bytes, mode: int = PRIVATE) -> Path:
 
 
 def replace(path: Path, content: bytes, mode: int = PRIVATE) -> None:
-    """Write a file as a whole, over the one of that name; raises OSError."""
+    """Write a file as a whole, over the one of that name, whose owner and group it gets; raises OSError."""
     unfinished = beside(path, content, mode)
     try:
+        if path.exists():
+            _give(unfinished, path.stat(), mode)
         unfinished.replace(path)
     except BaseException:
         discard(unfinished)
         raise
+
+
+def _give(path: Path, old: os.stat_result, mode: int) -> None:
+    try:
+        os.chown(path, old.st_uid, old.st_gid)
+    except PermissionError:
+        if path.stat().st_gid != old.st_gid:
+            path.chmod(mode & ~0o070)  # what one group may read is not for another
 
 
 def discard(path: Path) -> None:

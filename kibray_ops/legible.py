@@ -33,7 +33,11 @@ def legible(database: Database, job: Job | None = None) -> Iterator[None]:
     except (*FAILURES, DatabaseRefused) as error:
         let_go(error)
         if found := _found(database, job):
-            raise UnreadableValue(f"The database holds what cannot be read: {some(found, between='; ')}.") from error
+            # Whatever stands there need not be the reason: what went wrong is told too.
+            raise UnreadableValue(
+                f"The database holds what cannot be read: {some(found, between='; ')}. "
+                f"The work ended with: {type(error).__name__}: {_words(error)}."
+            ) from error
         raise
 
 

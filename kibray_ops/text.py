@@ -1,7 +1,6 @@
 """What other people wrote, made fit to print: whether it is an address, and what of it is secret."""
 
 import json
-import os
 import re
 from binascii import b2a_base64
 from collections.abc import Iterable
@@ -72,7 +71,7 @@ def masked_url(url: str) -> str:
 
 def masked(text: str, secrets: Iterable[str]) -> str:
     """Return a text with secrets masked, however they are spelt: in a URL, in JSON, in Python, in HTML, in base64."""
-    found = _spelt(frozenset(filter(None, secrets)))
+    found = _spelt(frozenset(secret for secret in secrets if secret.strip()))
     return found.sub(MASK, text) if found else text
 
 
@@ -106,7 +105,11 @@ def _in_base64(secret: str) -> set[str]:
     """Return what base64 makes of a secret, whatever stands before and behind it: a login stands with its user."""
     found = set()
     for before in range(3):
-        code = b2a_base64(bytes(before) + (given := os.fsencode(secret)), newline=False).decode().rstrip("=")
+        code = (
+            b2a_base64(bytes(before) + (given := secret.encode("utf-8", "surrogateescape")), newline=False)
+            .decode()
+            .rstrip("=")
+        )
         whole = code[(0, 2, 3)[before] : -1 if (before + len(given)) % 3 else None]
         found |= {whole, whole.translate({ord("+"): "-", ord("/"): "_"})}
     return {code for code in found if len(code) >= SHORTEST_CODE}

@@ -121,10 +121,11 @@ def _server() -> Iterator[Sky]:
 
 
 @pytest.fixture
-def sky(_server: Sky) -> Sky:
+def sky(_server: Sky) -> Iterator[Sky]:
     """The weather services, on loopback: no test ever asks the real ones."""
     _server.forget()
-    return _server
+    yield _server
+    _server.forget()
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ import pytest
 from kibray_ops import files
 from kibray_ops.clock import real_now
 from kibray_ops.exports import TARGETS
+from kibray_ops.text import masked
 from tests.test_secrets import CRONTAB
 from tests.typed import typed
-from tests.world import World
+from tests.world import World, done
 
 FOR_OTHERS = {
     "exported": "systemd, kubectl, git and docker read them; they hold no secret",
@@ -134,3 +135,28 @@ def test_what_cannot_be_put_in_place_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         files.replace(tmp_path / "there", b"words")
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_what_replaces_a_file_is_its_owners_and_groups(tmp_path: Path) -> None:
+    path = tmp_path / "wages.csv"
+    path.touch()
+    os.chown(path, 1234, 2345)
+    files.replace(path, b"new", 0o640)
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (1234, 2345, 0o640)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make files of others")
+def test_a_lock_is_for_the_group_of_its_database(sqlite_world: World) -> None:
+    """A member of the group makes it; the owner of the database has to be able to open it."""
+    os.chown(sqlite_world.path, 1234, 2345)
+    Path(sqlite_world.path).chmod(0o660)
+    done(sqlite_world.execute("update-invoice-statuses"))
+    (lock,) = Path(sqlite_world.path).parent.glob("*.lock")
+    assert (lock.stat().st_uid, lock.stat().st_gid, stat.S_IMODE(lock.stat().st_mode)) == (1234, 2345, 0o660)
+
+
+@pytest.mark.parametrize("secret", [" ", "    ", "płsswort\udc80"])
+def test_odd_secrets_mask_nothing_else(secret: str) -> None:
+    assert masked("hello, world", [secret]) == "hello, world"

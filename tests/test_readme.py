@@ -84,7 +84,7 @@ OURS = f"kibray_ops_{os.getpid()}"
 def test_production_in_ten_minutes(kibray: World, post: PostOffice, sky: Sky) -> None:
     """Both blocks as they are pasted into a shell."""
     of_today(kibray, sky)
-    begin, settings = script("export DATABASE_URL="), script("umask 077")
+    begin, settings = script("export DATABASE_URL="), script("mkdir -p")
     here = {
         "postgresql://kibray:SECRET@localhost:5432/kibray": kibray.url,
         "postgresql://kibray_ops:CHOOSE-ONE@localhost:5432/kibray": kibray.url.replace("postgres:@", f"{OURS}:@"),
@@ -176,7 +176,7 @@ def test_a_week_of_dry_runs_beside_celery(sqlite_world: World, post: PostOffice,
 def test_no_block_of_commands_is_left_out() -> None:
     """Installing is what a clean environment begins with; all else stands in a test above."""
     beginnings = {block.partition(" ")[0] for block in SCRIPTS}
-    assert (len(SCRIPTS), beginnings) == (7, {"pip", "export", "umask", "kibray-ops", "for"})
+    assert (len(SCRIPTS), beginnings) == (7, {"pip", "export", "mkdir", "kibray-ops", "for"})
 
 
 def of_today(world: World, sky: Sky) -> None:
