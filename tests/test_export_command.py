@@ -175,7 +175,7 @@ def test_files_are_replaced_all_or_none(told: Told, tmp_path: Path) -> None:
     """Of two files one cannot be made anew: the other stays as it was."""
     assert told("--target kubernetes --output .")[0] == 0
     before = (tmp_path / "cronjobs.yaml").read_text()
-    too_long = "x" * 255  # for a name with a few letters more
+    too_long = "x" * 256
     with pytest.raises(ConfigurationError, match="cannot be written"):
         exports.write(exports.Export({"cronjobs.yaml": exports.MARK, too_long: exports.MARK}, ()), tmp_path)
     assert (tmp_path / "cronjobs.yaml").read_text() == before
