@@ -175,9 +175,9 @@ def test_files_are_replaced_all_or_none(told: Told, tmp_path: Path) -> None:
     """Of two files one cannot be made anew: the other stays as it was."""
     assert told("--target kubernetes --output .")[0] == 0
     before = (tmp_path / "cronjobs.yaml").read_text()
-    too_long = "x" * 256
+    nowhere = "missing/job.yaml"
     with pytest.raises(ConfigurationError, match="cannot be written"):
-        exports.write(exports.Export({"cronjobs.yaml": exports.MARK, too_long: exports.MARK}, ()), tmp_path)
+        exports.write(exports.Export({"cronjobs.yaml": exports.MARK, nowhere: exports.MARK}, ()), tmp_path)
     assert (tmp_path / "cronjobs.yaml").read_text() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["Dockerfile", "cronjobs.yaml"]
 
