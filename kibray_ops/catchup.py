@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from kibray_ops import alarms, runner
 from kibray_ops.catalog import read_catalog, require_zone
 from kibray_ops.clock import Clock
-from kibray_ops.database import Database, translated
+from kibray_ops.database import Database
 from kibray_ops.job import Progress, unwatched
-from kibray_ops.legible import legible
+from kibray_ops.legible import reading
 from kibray_ops.registry import JOBS, Job
 from kibray_ops.report import Report, Trigger
 from kibray_ops.settings import Settings
@@ -16,8 +16,7 @@ from kibray_ops.standing import MissedSlot, Standing, standings
 
 def read(settings: Settings, clock: Clock, jobs: Sequence[Job] = JOBS) -> list[Standing]:
     """Return how jobs stand; raises what keeps it from being read."""
-    database = Database(settings)
-    with legible(database), translated(), database.connect(read_only=True) as connection:
+    with reading(Database(settings)) as connection:
         read_catalog(connection).require_own()
         require_zone(connection, clock.zone, clock.now())
         return standings(connection, settings, clock, jobs)

@@ -20,7 +20,7 @@ from kibray_ops.catalog import Catalog, baseline, read_catalog, require_zone
 from kibray_ops.clock import Clock
 from kibray_ops.database import Database, Lock, let_go, translated
 from kibray_ops.job import Outcome, Progress, Run
-from kibray_ops.legible import legible
+from kibray_ops.legible import legible, reading
 from kibray_ops.limits import TimeLimit
 from kibray_ops.models.operations import DONE, RUNNING, SKIPPED
 from kibray_ops.pauses import covering, pauses
@@ -92,7 +92,7 @@ class Execution:
     # ---- dry run
 
     def _rehearse(self) -> None:
-        with legible(self.database, self.job), translated(), self.database.connect(read_only=True) as connection:
+        with reading(self.database, self.job) as connection:
             catalog = read_catalog(connection, own=False)
             catalog.require(self.job)
             self.limit.apply(connection)
@@ -162,7 +162,7 @@ class Execution:
                 raise _NothingToDo
             self.report.slot = self.slot.key
         self.lock = Lock(self.database, self.job.lock_name)
-        with legible(self.database, self.job), translated(), self.database.connect(read_only=True) as connection:
+        with reading(self.database, self.job) as connection:
             self.catalog = read_catalog(connection)
             self.catalog.require_own()
             paused = self._leave_if_done(connection)
@@ -172,7 +172,7 @@ class Execution:
         try:
             self.catalog.require(self.job)
             perform = self._perform_atomic if self.job.kind is Kind.ATOMIC else self._perform_by_item
-            with legible(self.database, self.job), translated():
+            with legible(self.database, self.job):
                 perform()
         except _NothingToDo:
             raise

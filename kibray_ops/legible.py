@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from sqlmodel import SQLModel
 
 from kibray_ops.catalog import Catalog, read_catalog, some, table_of
-from kibray_ops.database import Database, let_go
+from kibray_ops.database import Database, let_go, translated
 from kibray_ops.errors import DatabaseRefused, KibrayOpsError, UnreadableValue
 from kibray_ops.models.kibray.base import Kibray
 from kibray_ops.models.operations import Operations
@@ -27,9 +27,13 @@ FAILURES = (ArithmeticError, AttributeError, LookupError, RecursionError, Statem
 
 @contextmanager
 def legible(database: Database, job: Job | None = None) -> Iterator[None]:
-    """Let a failure of the block name the unreadable value behind it, if what the job reads or ours hold one."""
+    """Let a failure of the block name the unreadable value behind it, if what the job reads or ours hold one.
+
+    What else the database refuses becomes an error of ours, as in `translated`.
+    """
     try:
-        yield
+        with translated():
+            yield
     except (*FAILURES, DatabaseRefused) as error:
         let_go(error)
         if found := _found(database, job):
@@ -39,6 +43,13 @@ def legible(database: Database, job: Job | None = None) -> Iterator[None]:
                 f"The work ended with: {type(error).__name__}: {_words(error)}."
             ) from error
         raise
+
+
+@contextmanager
+def reading(database: Database, job: Job | None = None) -> Iterator[Connection]:
+    """Open a read-only connection for a block whose failures name what cannot be read."""
+    with legible(database, job), database.connect(read_only=True) as connection:
+        yield connection
 
 
 def _found(database: Database, job: Job | None) -> list[str]:

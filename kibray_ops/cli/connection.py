@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 def connected(found: "Settings", report: "Job | None" = None) -> "Iterator[Connection]":
     """Open a read-only connection to a database that has our tables, and what a report needs of Kibray's."""
     from kibray_ops.catalog import read_catalog
-    from kibray_ops.database import Database, translated
-    from kibray_ops.legible import legible
+    from kibray_ops.database import Database
+    from kibray_ops.legible import reading
 
-    database = Database(found)
-    with legible(database, report), translated(), database.connect(read_only=True) as connection:
+    with reading(Database(found), report) as connection:
         catalog = read_catalog(connection)
         if report is not None:
             catalog.require(report)
@@ -42,11 +41,11 @@ def showing(found: "Settings", report: "Job | None" = None) -> "Iterator[None]":
 def writing(found: "Settings") -> "Iterator[Connection]":
     """Open a connection to a database that has our tables; what was written is committed at the end of the block."""
     from kibray_ops.catalog import read_catalog
-    from kibray_ops.database import Database, translated
+    from kibray_ops.database import Database
     from kibray_ops.legible import legible
 
     database = Database(found)
-    with legible(database), translated(), database.connect() as connection:
+    with legible(database), database.connect() as connection:
         read_catalog(connection).require_own()
         yield connection
         connection.commit()

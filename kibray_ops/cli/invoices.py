@@ -61,8 +61,8 @@ def aging(
 def read(found: settings.Settings, *, by: str = "project", as_of: str | None = None) -> "Ageing":
     """Return the report as the database has it now."""
     from kibray_ops.catalog import read_catalog
-    from kibray_ops.database import Database, translated
-    from kibray_ops.legible import legible
+    from kibray_ops.database import Database
+    from kibray_ops.legible import reading
     from kibray_ops.registry import AGEING
     from kibray_ops.reports.invoices_ageing import ageing
     from kibray_ops.schedule import parse_as_of
@@ -70,8 +70,7 @@ def read(found: settings.Settings, *, by: str = "project", as_of: str | None = N
     clock = Clock(found.zone)
     if as_of is not None:
         clock = clock.at(parse_as_of(as_of, None, found.zone))
-    database = Database(found)
-    with legible(database, AGEING), translated(), database.connect(read_only=True) as connection:
+    with reading(Database(found), AGEING) as connection:
         catalog = read_catalog(connection, own=False)
         catalog.require(AGEING)
         return ageing(connection, catalog, clock.today(), by=by)

@@ -59,39 +59,13 @@ def show_run(
     found = settings.load().checked()
     with connected(found) as connection:
         run = history.run(connection, run_id)
+    if run is None:
+        raise UsageError(f"There is no run {run_id}.", hint="`kibray-ops runs list` shows the newest.")
     with showing(found):
-        if run is None:
-            raise UsageError(f"There is no run {run_id}.", hint="`kibray-ops runs list` shows the newest.")
         if as_json:
             render.print_json({"schema": 1, "run": dict(run)})
             return
-        out = render.console()
-        from rich.markup import escape
-
-        out.print(f"[bold]Run {run['id']}[/]: {run['job']}, [{_style(run)}]{run['status']}[/]")
-        facts = {
-            "started": _local(run["started_at"], found.zone),
-            "finished": _local(run["finished_at"], found.zone),
-            "took": _duration(run),
-            "trigger": run["trigger"],
-            "slot": run["slot"],
-            "business date": run["business_date"],
-            "as of": _local(run["as_of"], found.zone),
-            "on": f"{run['host']}, process {run['pid']}, kibray-ops {run['version']}",
-            "options": json.dumps(run["arguments"]) if run["arguments"] else None,
-            "exit code": run["exit_code"],
-        }
-        told = {name: value for name, value in facts.items() if value not in (None, "")}
-        for name, value in (run["result"] or {}).items():
-            shown = ", ".join(f"{key}: {part}" for key, part in value.items()) if isinstance(value, dict) else value
-            told[name.replace("_", " ")] = shown
-        width = max(map(len, told))
-        for name, value in told.items():
-            out.print(f"  {name:<{width}}  {escape(str(value))}", soft_wrap=True)
-        render.show_problems([_problem(problem) for problem in run["problems"]], out, title="Problems")
-        if run["error"]:
-            out.print("\n[bold]Error[/]")
-            out.print(escape(run["error"]), style="red")
+        _show_run(run, found.zone)
 
 
 @app.command()
@@ -178,6 +152,36 @@ def _show(runs: "Sequence[RowMapping]", zone: "ZoneInfo") -> None:
             str(len(run["problems"]) or ""),
         )
     out.print(table)
+
+
+def _show_run(run: "RowMapping", zone: "ZoneInfo") -> None:
+    out = render.console()
+    from rich.markup import escape
+
+    out.print(f"[bold]Run {run['id']}[/]: {run['job']}, [{_style(run)}]{run['status']}[/]")
+    facts = {
+        "started": _local(run["started_at"], zone),
+        "finished": _local(run["finished_at"], zone),
+        "took": _duration(run),
+        "trigger": run["trigger"],
+        "slot": run["slot"],
+        "business date": run["business_date"],
+        "as of": _local(run["as_of"], zone),
+        "on": f"{run['host']}, process {run['pid']}, kibray-ops {run['version']}",
+        "options": json.dumps(run["arguments"]) if run["arguments"] else None,
+        "exit code": run["exit_code"],
+    }
+    told = {name: value for name, value in facts.items() if value not in (None, "")}
+    for name, value in (run["result"] or {}).items():
+        shown = ", ".join(f"{key}: {part}" for key, part in value.items()) if isinstance(value, dict) else value
+        told[name.replace("_", " ")] = shown
+    width = max(map(len, told))
+    for name, value in told.items():
+        out.print(f"  {name:<{width}}  {escape(str(value))}", soft_wrap=True)
+    render.show_problems([_problem(problem) for problem in run["problems"]], out, title="Problems")
+    if run["error"]:
+        out.print("\n[bold]Error[/]")
+        out.print(escape(run["error"]), style="red")
 
 
 def _style(run: "RowMapping") -> str:

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, text
 from kibray_ops import history, host, provision
 from kibray_ops.catalog import Catalog, read_catalog, require_zone, some
 from kibray_ops.clock import Clock, real_now
-from kibray_ops.database import Database, translated
+from kibray_ops.database import Database
 from kibray_ops.doctor.finding import Finding, ok, problem, sentence, warning, wrong
 from kibray_ops.errors import KibrayOpsError
-from kibray_ops.legible import legible
+from kibray_ops.legible import reading
 from kibray_ops.models.operations import DONE
 from kibray_ops.settings import Settings
 from kibray_ops.standing import standings
@@ -33,7 +33,7 @@ def database(settings: Settings) -> Iterator[Finding]:
     at = Database(settings)
     found: list[Finding] = []
     try:
-        with legible(at), translated(), at.connect(read_only=True) as connection:
+        with reading(at) as connection:
             # All at once: a reader that stops in between must not keep the connection.
             for finding in chain(_server(connection), _tables(connection, at, settings)):
                 found.append(finding)
@@ -47,7 +47,7 @@ def started_elsewhere(settings: Settings) -> str | None:
     clock = Clock(settings.zone)
     try:
         at = Database(settings)
-        with legible(at), translated(), at.connect(read_only=True) as connection:
+        with reading(at) as connection:
             read_catalog(connection).require_own()
             run = history.last_scheduled(connection, clock.now() - LATELY)
     except KibrayOpsError:
