@@ -92,12 +92,20 @@ def _read(stream: Connection) -> str:
 
 def _become(words: tuple[str, ...], environ: dict[str, str], directory: Path, out: Connection, err: Connection) -> None:
     """Be the command, in the fork."""
-    from kibray_ops import __main__
     from kibray_ops.cli.app import main
 
-    for stream, number in ((out, 1), (err, 2)):
-        os.dup2(stream.fileno(), number)
-        stream.close()
+    settle(words, environ, directory, out.fileno(), err.fileno())
+    out.close()
+    err.close()
+    main()
+
+
+def settle(words: tuple[str, ...], environ: dict[str, str], directory: Path, out: int, err: int) -> None:
+    """Give a fork what a command begins with: streams, words, environment and directory."""
+    from kibray_ops import __main__
+
+    for file, number in ((out, 1), (err, 2)):
+        os.dup2(file, number)
     # As Python makes them; the server's remember what they were opened on.
     sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
@@ -107,4 +115,3 @@ def _become(words: tuple[str, ...], environ: dict[str, str], directory: Path, ou
     os.environ.update(environ)
     time.tzset()
     os.chdir(directory)
-    main()

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
@@ -45,6 +44,5 @@ def commands() -> set[tuple[str, ...]]:
 
     root = get_command(app)
     assert isinstance(root, TyperGroup)
-    assert isinstance(app, typer.Typer)
     jobs = {job.command for job in (*registry.JOBS, *registry.ACTIONS)}
     return {words for words in under(root, ()) if words not in jobs and words[:2] != ("jobs", "run")}

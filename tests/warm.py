@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
 
-from tests.fork import _server
+from tests.fork import _server, settle
 
 EVENTS = ("begin", "before_cursor_execute", "after_cursor_execute", "commit", "rollback")
 """When a fate may meet a process: before and after each statement, and before each COMMIT."""
@@ -131,17 +131,8 @@ def _become(words: tuple[str, ...], environ: dict[str, str], directory: Path, fa
 
     code: Any = 1
     try:
-        for number, name in ((1, "stdout"), (2, "stderr")):
-            file = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(file, number)
-            os.close(file)
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-        sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
-        sys.argv = ["kibray-ops", *words]
-        os.environ.clear()
-        os.environ.update(environ)
-        time.tzset()
-        os.chdir(directory)
+        files = (os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for name in ("stdout", "stderr"))
+        settle(words, environ, directory, *files)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # the fork server ignores it
         _await(fate, met)
         main()
