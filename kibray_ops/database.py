@@ -1,14 +1,12 @@
 """Engines, read-only connections, locks, and what the database's errors mean. No engine is made before it is needed."""
 
 import fcntl
-import gc
 import hashlib
 import json
 import os
 import sqlite3
 import stat
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import date
@@ -16,8 +14,9 @@ from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
-from sqlalchemy import URL, Connection, Engine, ExceptionContext, NullPool, Table, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, NullPool, Table, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -144,6 +143,7 @@ class Database:
                 timeout=self.settings["LOCK_TIMEOUT"],
                 isolation_level=None,
                 check_same_thread=False,
+                factory=_Connection,
             )
             connection.execute("PRAGMA foreign_keys = ON")
             if read_only:
@@ -158,13 +158,6 @@ class Database:
         def begin(connection: Connection) -> None:
             # A deferred transaction that reads first fails at once when somebody else has written meanwhile.
             connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
-
-        @event.listens_for(engine, "handle_error")
-        def keep_for_rollback(context: ExceptionContext) -> None:
-            # SQLAlchemy drops a connection that a signal interrupted. A dropped SQLite connection with an open cursor
-            # lives on, and with it the write lock: keep it, so that it is rolled back.
-            if not isinstance(context.original_exception, Exception):
-                context.is_disconnect = False
 
         return engine
 
@@ -181,12 +174,22 @@ class Database:
         )
 
 
-def let_go(error: BaseException | None) -> None:
-    """Drop what the frames of an error hold: an open SQLite cursor keeps others from committing until it is gone."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
-    gc.collect()
+class _Connection(sqlite3.Connection):
+    """A connection that takes its cursors with it: an open one would keep the file locked for as long as it lives."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
+
+    def cursor(self, *arguments: Any) -> sqlite3.Cursor:  # type: ignore[override]
+        cursor: sqlite3.Cursor = super().cursor(*arguments)
+        self._cursors.add(cursor)
+        return cursor
+
+    def close(self) -> None:
+        for cursor in self._cursors:
+            cursor.close()
+        super().close()
 
 
 class Lock:

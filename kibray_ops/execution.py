@@ -15,10 +15,10 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import Session
 
-from kibray_ops import __version__, errors, history
+from kibray_ops import errors, history
 from kibray_ops.catalog import Catalog, baseline, read_catalog, require_zone
 from kibray_ops.clock import Clock
-from kibray_ops.database import Database, Lock, let_go, translated
+from kibray_ops.database import Database, Lock, translated
 from kibray_ops.job import Outcome, Progress, Run
 from kibray_ops.legible import legible, reading
 from kibray_ops.limits import TimeLimit
@@ -29,6 +29,7 @@ from kibray_ops.report import Report, Trigger, Watcher, ended, explained, status
 from kibray_ops.schedule import Slot, is_past_deadline, latest_slot
 from kibray_ops.settings import Settings
 from kibray_ops.standing import MissedSlot
+from kibray_ops.web import web_client
 
 if TYPE_CHECKING:
     import httpx
@@ -129,9 +130,7 @@ class Execution:
 
     @cached_property
     def _client(self) -> "httpx.Client":
-        import httpx
-
-        return self.resources.enter_context(httpx.Client(headers={"User-Agent": f"kibray-ops/{__version__}"}))
+        return self.resources.enter_context(web_client())
 
     @contextmanager
     def _turn(self, name: str) -> Iterator[None]:
@@ -178,7 +177,6 @@ class Execution:
             raise
         except (Exception, KeyboardInterrupt) as error:
             # By now the work is rolled back and its locks are gone: the record cannot wait for ourselves.
-            let_go(error)
             self._record_failure(error)
             raise
         finally:

@@ -15,6 +15,7 @@ from kibray_ops.models.operations import SKIPPED
 from kibray_ops.patience import within
 from kibray_ops.registry import Job
 from kibray_ops.report import Report
+from kibray_ops.web import web_client
 
 if TYPE_CHECKING:
     import httpx
@@ -98,7 +99,7 @@ def _knock(address: "httpx.URL", words: str) -> tuple[bool, str]:
 
     def send() -> int:
         with (
-            httpx.Client(timeout=TIMEOUT, follow_redirects=True, max_redirects=MOST_REDIRECTS) as client,
+            web_client(timeout=TIMEOUT, follow_redirects=True, max_redirects=MOST_REDIRECTS) as client,
             client.stream("POST", address, content=words) as answer,
         ):
             return answer.status_code  # whatever else it says, nobody waits for it

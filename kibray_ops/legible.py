@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from sqlmodel import SQLModel
 
 from kibray_ops.catalog import Catalog, read_catalog, some, table_of
-from kibray_ops.database import Database, let_go, translated
+from kibray_ops.database import Database, translated
 from kibray_ops.errors import DatabaseRefused, KibrayOpsError, UnreadableValue
 from kibray_ops.models.kibray.base import Kibray
 from kibray_ops.models.operations import Operations
@@ -35,7 +35,6 @@ def legible(database: Database, job: Job | None = None) -> Iterator[None]:
         with translated():
             yield
     except (*FAILURES, DatabaseRefused) as error:
-        let_go(error)
         if found := _found(database, job):
             # Whatever stands there need not be the reason: what went wrong is told too.
             raise UnreadableValue(

@@ -1,5 +1,6 @@
 """Both databases: values stored as Django stores them, our own tables, what is missing, and what a role needs."""
 
+import signal
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal as D
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, text, update
 from sqlmodel import Session, col
 
 from kibray_ops import provision, registry, settings
@@ -273,6 +274,30 @@ def test_a_database_without_kibrays_tables(bare: World, tmp_path: Path) -> None:
 
 
 # ---- what is no database
+
+
+def test_what_a_signal_interrupts_in_the_middle_of_reading_lets_the_file_go(sqlite_world: World) -> None:
+    """SQLAlchemy drops the connection, and whoever holds the error holds a cursor that is half read."""
+    world = sqlite_world
+    for number in range(3):
+        world.user(f"user {number}")
+
+    def be_interrupted() -> None:
+        with Database(world.settings).connect() as connection:
+            connection.execute(text("DELETE FROM auth_user WHERE id = 1"))
+            next(iter(connection.execute(text("SELECT id FROM auth_user"))))
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            long = "WITH RECURSIVE r(n) AS (SELECT 1 UNION SELECT n + 1 FROM r LIMIT 300000) SELECT max(n) FROM r"
+            connection.execute(text(long))
+
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt) as held:
+            be_interrupted()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    world.user("somebody else")
+    assert len(world.sql("SELECT id FROM auth_user")) == 4, held
 
 
 def test_files_that_are_no_database(tmp_path: Path) -> None:

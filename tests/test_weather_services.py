@@ -29,6 +29,7 @@ from kibray_ops.weather.service import (
     Unavailable,
 )
 from kibray_ops.weather.wmo import CODES, conditions
+from kibray_ops.web import web_client
 from tests import sky as skies
 from tests.sky import (
     BAD_GATEWAY,
@@ -52,7 +53,7 @@ DENVER, BOSTON = Point(D("39.73920"), D("-104.99030")), Point(D("42.36010"), D("
 
 @pytest.fixture
 def client() -> Iterator[httpx.Client]:
-    with httpx.Client() as client:
+    with web_client() as client:
         yield client
 
 
@@ -210,7 +211,7 @@ def test_what_was_asked_with_is_not_repeated() -> None:
     def repeat(_: httpx.Request) -> httpx.Response:
         return httpx.Response(401, json={"reason": " ".join((*forms, "x" * 141, forms[0]))})
 
-    with httpx.Client(transport=httpx.MockTransport(repeat)) as client, pytest.raises(Denied) as raised:
+    with web_client(transport=httpx.MockTransport(repeat)) as client, pytest.raises(Denied) as raised:
         ask(open_meteo.forecaster(client, "https://api.open-meteo.com", secret))
     assert "hunter" not in str(raised.value)
     assert str(raised.value).startswith("the forecast service answered 401: ******** ******** ******** xxx")
@@ -226,7 +227,7 @@ def test_an_answer_that_never_ends(client: httpx.Client) -> None:
     def endless(_: httpx.Request) -> httpx.Response:
         return httpx.Response(200, content=(b" " * 1_000_000 for _ in range(60)))
 
-    with httpx.Client(transport=httpx.MockTransport(endless)) as endless_client, pytest.raises(Misunderstood):
+    with web_client(transport=httpx.MockTransport(endless)) as endless_client, pytest.raises(Misunderstood):
         ask(Service("the forecast service", endless_client, "http://x"))
 
 
@@ -453,7 +454,7 @@ def test_only_the_customers_host_gets_the_key(base_url: str, key: str, host: str
         asked.append(request)
         return httpx.Response(200, json={})
 
-    with httpx.Client(transport=httpx.MockTransport(note)) as client:
+    with web_client(transport=httpx.MockTransport(note)) as client:
         ask(open_meteo.forecaster(client, base_url, key))
         open_meteo.search(
             open_meteo.gazetteer(client, base_url.replace("api", "geocoding-api"), key), Area(zip="80211")

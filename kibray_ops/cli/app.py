@@ -1,5 +1,6 @@
 """Build the Typer app and be the one place where an error becomes an exit code."""
 
+import atexit
 import gc
 import io
 import os
@@ -116,6 +117,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     arguments = sys.argv[1:] if arguments is None else arguments
     # A command lives for a second or two: looking for cycles among what it imports and reads took a tenth of them.
     gc.set_threshold(100_000)
+    atexit.register(gc.freeze)  # nor when all of it goes anyway: that took as long again
     _mend_streams()
     try:
         code = get_command(app).main(arguments, prog_name="kibray-ops", standalone_mode=False)

@@ -14,6 +14,7 @@ from kibray_ops.errors import ConfigurationError, KibrayOpsError
 from kibray_ops.heartbeat import Heartbeat
 from kibray_ops.registry import JOBS
 from kibray_ops.settings import PREFIX, Settings
+from kibray_ops.web import web_client
 
 if TYPE_CHECKING:
     import httpx
@@ -140,10 +141,8 @@ def _answers(settings: Settings, client: "httpx.Client") -> Iterator[Finding]:
 @contextmanager
 def _client() -> "Iterator[httpx.Client]":
     """Open an HTTP client; raises ConfigurationError when the machine's proxy is one that it cannot use."""
-    import httpx
-
     try:
-        client = httpx.Client(timeout=PATIENCE)
+        client = web_client(timeout=PATIENCE)
     except (ImportError, ValueError) as error:
         raise ConfigurationError(
             f"The proxy of this shell cannot be used: {error}", hint="Correct ALL_PROXY, HTTPS_PROXY or NO_PROXY."
