@@ -37,6 +37,7 @@ def long(request: pytest.FixtureRequest) -> bool:
 
 # ---- nothing that a test makes has to reach a disk, and what each would do anew is done once
 
+gc.set_threshold(100_000)  # as the program has it; the imports and asserts of all tests are many small objects
 MEMORY = Path("/dev/shm")
 HAS_MEMORY = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2**31
 if HAS_MEMORY:

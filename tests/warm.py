@@ -160,6 +160,7 @@ def _await(fate: Fate, met: mmap.mmap) -> None:
             if fate.hangs:
                 time.sleep(120)
             if fate.disk_is_full:
+                sys.dont_write_bytecode = True  # Python would not notice that only half of it was written
                 resource.setrlimit(resource.RLIMIT_FSIZE, (FEW_BYTES, resource.RLIM_INFINITY))
             if fate.sign:
                 os.kill(os.getpid(), fate.sign)

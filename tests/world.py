@@ -60,38 +60,40 @@ class World:
     version: str
     directory: Path
     environment: dict[str, str] = field(default_factory=dict)
-    _kept: dict[str, psycopg.Connection[Any]] = field(default_factory=dict, repr=False)
+    _kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
     # ---- the application's side
 
     @contextmanager
     def connect(self) -> Iterator[Any]:
         """Open a connection as the application would; every statement commits."""
-        if self.engine == "sqlite":
-            connection: Any = sqlite3.connect(self.path, isolation_level=None)
-            connection.row_factory = sqlite3.Row
-        else:
-            connection = psycopg.connect(self.url, autocommit=True, row_factory=psycopg.rows.dict_row)  # type: ignore[arg-type]
+        connection = self._open()
         try:
             yield connection
         finally:
             connection.close()
 
+    def _open(self) -> Any:
+        if self.engine == "sqlite":
+            connection = sqlite3.connect(self.path, isolation_level=None)
+            connection.row_factory = sqlite3.Row
+            return connection
+        return psycopg.connect(
+            self.url,
+            autocommit=True,
+            prepare_threshold=None,  # a prepared statement would not notice what a test does to the tables
+            row_factory=psycopg.rows.dict_row,  # type: ignore[arg-type]
+        )
+
     @contextmanager
     def _at_hand(self) -> Iterator[Any]:
-        """Give the test's own thread one connection for all it does: PostgreSQL starts a process for each."""
-        if self.engine == "sqlite" or threading.current_thread() is not threading.main_thread():
+        """Give the test's own thread one connection for all it does: each has to get to know the tables."""
+        if threading.current_thread() is not threading.main_thread():
             with self.connect() as connection:
                 yield connection
             return
-        if self.url not in self._kept or self._kept[self.url].closed:
-            # A prepared statement would not notice what a test does to the tables.
-            self._kept[self.url] = psycopg.connect(
-                self.url,
-                autocommit=True,
-                prepare_threshold=None,
-                row_factory=psycopg.rows.dict_row,  # type: ignore[arg-type]
-            )
+        if self.url not in self._kept or getattr(self._kept[self.url], "closed", False):
+            self._kept[self.url] = self._open()
         yield self._kept[self.url]
 
     def hang_up(self) -> None:
