@@ -205,17 +205,25 @@ def needs(catalog: Catalog | None = None) -> list[Need]:
     return [*found, Need(VERSION_TABLE, "SELECT")]
 
 
+@dataclass(frozen=True)
+class Place:
+    """A PostgreSQL database, and the schemas in it that hold the tables."""
+
+    database: str
+    schemas: tuple[str, ...]
+
+
 GRANTS_HEAD = """\
 -- What kibray-ops needs, and no more. Run as the owner of Kibray's tables, who also has to run `kibray-ops db init`:
 -- only the owner can make and upgrade the kibray_ops_* tables. Run this again after an upgrade."""
 
 
-def grants(role: str, catalog: Catalog | None = None, place: tuple[str, str] | None = None) -> str:
+def grants(role: str, catalog: Catalog | None = None, place: Place | None = None) -> str:
     """Return the GRANT statements for a role that runs all jobs and may do nothing else.
 
     With a catalog and a place, those for just this database.
     """
-    name = '"' + role.replace('"', '""') + '"'
+    name = _quoted(role)
     together: dict[tuple[str, bool], list[str]] = {}
     for need in needs(catalog):
         listed = f" ({', '.join(need.columns)})" if need.columns else ""
@@ -223,20 +231,29 @@ def grants(role: str, catalog: Catalog | None = None, place: tuple[str, str] | N
         together.setdefault((need.table, of_kibray_read), []).append(need.privilege + listed)
     lines = [f"GRANT {', '.join(privileges)} ON {table} TO {name};" for (table, _), privileges in together.items()]
     if place is not None:
-        database, schema = (part.replace('"', '""') for part in place)
+        schemas = ", ".join(map(_quoted, place.schemas))
         # Everybody has these, unless somebody has taken them from PUBLIC.
         lines = [
-            f'GRANT CONNECT ON DATABASE "{database}" TO {name};',
-            f'GRANT USAGE ON SCHEMA "{schema}" TO {name};',
+            f"GRANT CONNECT ON DATABASE {_quoted(place.database)} TO {name};",
+            *([f"GRANT USAGE ON SCHEMA {schemas} TO {name};"] if schemas else []),
             *lines,
         ]
     return "\n".join((GRANTS_HEAD, *lines)) + "\n"
 
 
-def place_of(connection: Connection) -> tuple[str, str]:
-    """Return the name of a PostgreSQL database, and of the schema in which its tables are."""
-    database, schema = connection.execute(text("SELECT current_database(), current_schema()")).one()
-    return database, schema
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def place_of(connection: Connection) -> Place:
+    """Return where a PostgreSQL database has the tables that are ours to use, and ours."""
+    names = [*kibray_tables(), *Operations.metadata.tables, VERSION_TABLE]
+    schemas = text(
+        "SELECT DISTINCT n.nspname FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n "
+        "ON n.oid = c.relnamespace WHERE pg_catalog.pg_table_is_visible(c.oid) AND c.relname = ANY(:names) ORDER BY 1"
+    )
+    found = connection.execute(schemas, {"names": names}).scalars().all()
+    return Place(connection.execute(text("SELECT current_database()")).scalar_one(), tuple(found))
 
 
 def move_baseline(database: Database, moment: datetime) -> datetime | None:

@@ -357,6 +357,7 @@ def test_runs_are_listed_and_shown(newest: World) -> None:
     assert told["arguments"] == {"week": "nonsense"}
     assert "nonsense" in told["error"]
     assert "generate-weekly-payroll" in here(newest, "runs", "list", "--status", "failed").stdout
+    assert here(newest, "runs", "list", "--status", "running").stdout == "No such run.\n"
 
 
 def test_the_counts_of_a_run_stand_in_one_column(sqlite_world: World) -> None:

@@ -229,3 +229,14 @@ def test_the_role_may_do_nothing_else(role: tuple[World, World]) -> None:
     assert (told.code, len(told.err.splitlines())) == (78, 2)
     assert "lacks a privilege" in told.err
     assert "`kibray-ops db init`" in provision.GRANTS_HEAD, "it is the owner's"
+
+
+def test_the_schemas_are_those_of_the_tables(pg_world: World) -> None:
+    """The first of the search path may be another one, or be missing."""
+    database = pg_world.sql("SELECT current_database() AS name")[0]["name"]
+    pg_world.sql('CREATE SCHEMA "kibray app"')
+    pg_world.sql('ALTER TABLE core_employee SET SCHEMA "kibray app"')
+    pg_world.sql(f'ALTER DATABASE "{database}" SET search_path = nowhere, "kibray app", public')
+    printed = typed(pg_world, "db", "grants", "ops").out
+    assert f'GRANT CONNECT ON DATABASE "{database}" TO "ops";' in printed
+    assert 'GRANT USAGE ON SCHEMA "kibray app", "public" TO "ops";' in printed

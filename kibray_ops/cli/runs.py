@@ -46,7 +46,7 @@ def list_runs(
         if as_json:
             render.print_json({"schema": 1, "runs": [dict(run) for run in runs]})
             return
-        _show(runs, found.zone)
+        _show(runs, found.zone, none="No such run." if job or status else "No runs yet.")
 
 
 @app.command("show")
@@ -134,10 +134,10 @@ def baseline(
         )
 
 
-def _show(runs: "Sequence[RowMapping]", zone: "ZoneInfo") -> None:
+def _show(runs: "Sequence[RowMapping]", zone: "ZoneInfo", *, none: str) -> None:
     out = render.console()
     if not runs:
-        out.print("No runs yet.")
+        out.print(none)
         return
     columns = ("Run", "Job", "Started", "Took", "Status", "For", "Problems")
     table = render.table(*columns, right=("Run", "Took", "Problems"), yields="Job")
