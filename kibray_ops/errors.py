@@ -40,6 +40,11 @@ class KibrayOpsError(Exception):
         self.hint = hint or type(self).hint
         super().__init__(self.message)
 
+    @property
+    def account(self) -> str:
+        """Return what a run record keeps: what happened, and in a line of its own what to do."""
+        return f"{self.message}\n{self.hint}"
+
 
 class UsageError(KibrayOpsError):
     """The command line is wrong."""
@@ -141,7 +146,7 @@ class TimeLimitReached(KibrayOpsError):
     """The soft time limit was reached."""
 
     exit_code = 124
-    hint = "Look at `kibray-ops runs show` for what was slow; KIBRAY_OPS_SOFT_TIME_LIMIT sets the limit."
+    hint = "`kibray-ops runs list` shows how long it took before; KIBRAY_OPS_SOFT_TIME_LIMIT_… gives one job more."
 
 
 class Interrupted(KibrayOpsError):

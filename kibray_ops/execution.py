@@ -362,7 +362,7 @@ class Execution:
             problems=[
                 {**problem.as_dict(), "message": self.settings.redact(problem.message)} for problem in outcome.problems
             ],
-            error=self.settings.redact(outcome.stopped.message) if outcome.stopped else None,
+            error=self.settings.redact(outcome.stopped.account) if outcome.stopped else None,
         )
         if not still_ours:
             raise errors.JobBusy("Another run declared this one dead and took over.", hint="Nothing was written.")
@@ -371,7 +371,7 @@ class Execution:
         if self.report.run_id is None and self.slot is None:
             return
         told = explained(error)
-        account = told.message
+        account = told.account
         if not isinstance(error, errors.KibrayOpsError | KeyboardInterrupt):
             account = "".join(traceback.format_exception(error))
         ended: dict[str, Any] = {

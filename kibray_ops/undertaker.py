@@ -26,7 +26,7 @@ def main() -> None:
     signal.alarm(PATIENCE)
     print(  # noqa: T201 - nothing else of the program is left to print it
         f"kibray-ops: The hard time limit was reached and run {sys.argv[1]} was ended.\n"
-        "  KIBRAY_OPS_HARD_TIME_LIMIT sets it; `kibray-ops runs list` shows the run.",
+        "  KIBRAY_OPS_HARD_TIME_LIMIT_… gives one job more; `kibray-ops runs list` shows the run.",
         file=sys.stderr,
         flush=True,
     )

@@ -221,7 +221,7 @@ def test_what_cannot_be_read_is_named_by_its_place(
         assert "Correct the value" in error.hint
     assert dump(world) == before
     record = world.sql("SELECT status, exit_code, error FROM kibray_ops_run ORDER BY id DESC LIMIT 1")[0]
-    assert (record["status"], record["exit_code"], record["error"]) == ("failed", 1, error.message)
+    assert (record["status"], record["exit_code"], record["error"]) == ("failed", 1, error.account)
 
 
 ON_POSTGRESQL = (

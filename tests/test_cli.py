@@ -196,6 +196,14 @@ def test_a_full_disk_does_not_deny_the_run(sqlite_world: World) -> None:
     assert len(sqlite_world.rows("core_payrollrecord")) == 1
 
 
+def test_a_full_disk_is_told_of_by_what_only_shows(sqlite_world: World) -> None:
+    with Path("/dev/full").open("w") as full, sqlite_world.command("schedule", "list", stdout=full) as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.startswith("kibray-ops: The output could not be written: No space left on device.")
+    assert len(err.splitlines()) == 2
+
+
 @pytest.mark.parametrize("name", ["kibray.sqlite3", "kibray.sqlite3-wal", "other.sqlite3", "link.csv"])
 def test_a_csv_never_replaces_a_database(sqlite_world: World, name: str) -> None:
     directory = sqlite_world.directory
@@ -353,6 +361,8 @@ def test_runs_are_listed_and_shown(newest: World) -> None:
     shown = here(newest, "runs", "show", str(listed[1]["id"]))
     assert "succeeded" in shown.stdout
     assert "has no end time" in shown.stdout
+    failed = here(newest, "runs", "show", str(listed[0]["id"]))
+    assert "Write 2025-W47" in failed.stdout, "what to do is kept too"
     told = json.loads(here(newest, "runs", "show", str(listed[0]["id"]), "--json").stdout)["run"]
     assert told["arguments"] == {"week": "nonsense"}
     assert "nonsense" in told["error"]

@@ -420,6 +420,9 @@ def test_who_hears_of_failures(sqlite_world: World) -> None:
     ping, mail = {"KIBRAY_OPS_PING_URL": "https://hc.example.com/x"}, {"KIBRAY_OPS_ALERT_EMAIL": "ops@example.com"}
     assert says(told(sqlite_world, "alarms"), "warning", "nobody is told", "KIBRAY_OPS_ALERT_EMAIL")
     assert told(sqlite_world, "alarms", **mail) == [("ok", "failures are told by e-mails")]
+    nowhere = mail | {"KIBRAY_OPS_EMAIL_BACKEND": "smtp"}
+    assert says(told(sqlite_world, "alarms", **nowhere), "warning", "no failure is mailed", "See mail")
+    assert says(told(sqlite_world, "alarms", **ping, **nowhere), "warning", "no failure is mailed", "See mail")
     assert told(sqlite_world, "alarms", **ping) == [("ok", "failures are told by pings")]
     assert told(sqlite_world, "alarms", **ping, **mail) == [("ok", "failures are told by pings and e-mails")]
 

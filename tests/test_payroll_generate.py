@@ -474,6 +474,14 @@ def test_the_slot_not_today_decides_the_week(newest: World) -> None:
     assert newest.runs()[0]["slot"] == "2025-11-24T07:00"
 
 
+def test_a_week_in_which_nobody_worked_is_named(newest: World) -> None:
+    """It may be the wrong one, and all get a record of 0."""
+    newest.entry(newest.employee(), "2025-11-17", "8.00")
+    for week, is_named in (("2025-W46", True), ("2025-W47", False)):
+        report = done(newest.execute(PAYROLL, week=week, dry_run=True))
+        assert ("no_entries" in [problem.kind for problem in report.problems]) == is_named
+
+
 def test_weeks_that_cannot_be_paid(newest: World) -> None:
     for week in ("2025-W60", "yesterday", "2025-13-01", "47", "", "2025-W48", "this", "2025-11-24"):
         report = newest.execute(PAYROLL, week=week) if week else newest.execute(PAYROLL, week=" ")

@@ -133,5 +133,5 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         render.abandon_stdout()
         code = errors.DONE
     except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, two lines and an exit code
-        code = render.failure(error, arguments)
+        code = render.failure(render.without_room(error) or error, arguments)
     sys.exit(code if isinstance(code, int) else errors.DONE)

@@ -1,5 +1,6 @@
 """An outcome or an error → a report in the terminal, or one JSON object."""
 
+import errno
 import os
 import sys
 import traceback
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 STYLES = {"succeeded": "green", "running": "cyan", "skipped": "dim", "partial": "yellow"}
 """Colours of the states of a run; the others are red."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PIPE_WIDTH = 160
 """Columns of a report that nobody wraps: in a pipe or a file."""
 
@@ -186,6 +188,16 @@ def nowhere() -> TextIO:
 def abandon_stdout() -> None:
     """Write to stdout no more: nobody reads it, or it takes nothing."""
     sys.stdout = nowhere()
+
+
+def without_room(error: Exception) -> errors.KibrayOpsError | None:
+    """Return what to tell where stdout took no more, and write there no more; None where it was something else."""
+    if not isinstance(error, OSError) or error.filename or error.errno not in NO_ROOM:
+        return None
+    abandon_stdout()
+    return errors.KibrayOpsError(
+        f"The output could not be written: {error.strerror}.", hint="Make room where it goes, or send it elsewhere."
+    )
 
 
 def console() -> "Console":

@@ -51,7 +51,7 @@ def mail(settings: Settings, *, online: bool) -> Iterator[Finding]:
         yield ok("mail", f"goes by {transport.name}{', which lets us in' if asks else hint}")
     for odd in channels.odd_settings(settings):
         subject = "SMS" if odd.subject == "SMS" else "mail"
-        yield warning(subject, odd.message, "`kibray-ops config show` shows the settings.")
+        yield warning(subject, odd.message, "Set it in the env file: `kibray-ops config show` tells where that is.")
 
 
 def _require_place(directory: Path) -> None:
@@ -122,18 +122,19 @@ def _answers(settings: Settings, client: "httpx.Client") -> Iterator[Finding]:
 
     key = settings["WEATHER_API_KEY"]
     questions = (
-        (open_meteo.forecaster(client, settings["WEATHER_BASE_URL"], key), forecast),
-        (census.geocoder(client, settings["GEOCODER_BASE_URL"]), lambda it: census.locate(it, ADDRESS)),
+        ("WEATHER", open_meteo.forecaster(client, settings["WEATHER_BASE_URL"], key), forecast),
+        ("GEOCODER", census.geocoder(client, settings["GEOCODER_BASE_URL"]), lambda it: census.locate(it, ADDRESS)),
         (
+            "PLACES",
             open_meteo.gazetteer(client, settings["PLACES_BASE_URL"], key),
             lambda it: open_meteo.search(it, area(CITY)),
         ),
     )
-    for service, ask in questions:
+    for name, service, ask in questions:
         try:
             ask(replace(service, timeout=PATIENCE, sleep=lambda _: None))
         except ServiceError as error:
-            yield problem("weather", str(error), f"See {PREFIX}WEATHER_… and the machine's way to the internet.")
+            yield problem("weather", str(error), f"See {PREFIX}{name}_BASE_URL and the machine's way to the internet.")
         else:
             yield ok("weather", f"{service.name} answers")
 
@@ -172,7 +173,13 @@ def alarms(settings: Settings, *, online: bool) -> Iterator[Finding]:
     if online and settings["PING_URL"]:
         yield from _checks(settings["PING_URL"])
     told = [words for name, words in (("PING_URL", "pings"), ("ALERT_EMAIL", "e-mails")) if settings[name]]
-    if told:
+    if settings["ALERT_EMAIL"] and not _is_mail_set_up(settings):
+        yield warning(
+            "alarms",
+            "no failure is mailed as long as e-mail is not set up",
+            f"See mail, above, or unset {PREFIX}ALERT_EMAIL.",
+        )
+    elif told:
         yield ok("alarms", f"failures are told by {' and '.join(told)}")
     else:
         yield warning(
@@ -180,3 +187,13 @@ def alarms(settings: Settings, *, online: bool) -> Iterator[Finding]:
             "nobody is told when a job fails, but by cron's own mail",
             f"Set {PREFIX}ALERT_EMAIL; {PREFIX}PING_URL also notices when this whole machine is gone.",
         )
+
+
+def _is_mail_set_up(settings: Settings) -> bool:
+    from kibray_ops import channels
+
+    try:
+        channels.require_email(settings)
+    except ConfigurationError:
+        return False
+    return True

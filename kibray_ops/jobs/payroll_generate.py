@@ -374,6 +374,8 @@ def _outcome(week: Week, period: Period, sheets: Sequence[Sheet]) -> Outcome:
         )
     if not sheets:
         problems.append(Problem(WARNING, "nobody", "payroll", "there is no active employee"))
+    elif not any(week.start <= entry.date <= week.end for sheet in sheets for entry in sheet.entries):
+        problems.append(Problem(WARNING, "no_entries", "payroll", f"nobody has an entry in the week {week}"))
     return Outcome(
         result={
             "period_id": period.id,

@@ -38,8 +38,11 @@ def show(told: "Report", out: "Console") -> None:
     """Print how many notifications of whom are moved, and what else goes."""
     result = told.result
     out.print(heading(told, f"Notifications read and older than {result['older_than_days']} days"))
-    moved = "would be archived" if told.dry_run else "archived"
-    out.print(f"{counted(result['archived'], 'notification')} {moved}; `kibray-ops notifications archive` has them.")
+    count = counted(result["archived"], "notification")
+    if told.dry_run:
+        out.print(f"{count} would be archived.")
+    else:
+        out.print(f"{count} archived; `kibray-ops notifications archive list` shows the newest.")
     if gone := [counted(result[name], *words) for name, words in PRUNED.items() if result.get(name)]:
         out.print(f"{'Would be deleted' if told.dry_run else 'Deleted'}: {', '.join(gone)}.")
     if told.rows:

@@ -14,7 +14,7 @@ CSV_COLUMNS = CSV_DELIVERY
 
 
 def show(told: "Report", out: "Console") -> None:
-    """Print what the next run sends again, as it was until now."""
-    again = "would be sent again" if told.dry_run else "to be sent again"
+    """Print what is put back for the next run, as it was until now."""
+    back = "would be put back" if told.dry_run else "put back"
     count = counted(told.result["retried"], "delivery", "deliveries")
-    show_changed(told, "Outbox: retry", f"{count} {again} by the next `kibray-ops notifications send`.", out)
+    show_changed(told, "Outbox: retry", f"{count} {back} for the next `kibray-ops notifications send`.", out)
