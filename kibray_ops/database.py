@@ -71,6 +71,11 @@ class Database:
             raise RuntimeError("PostgreSQL has no file of ours.")
         return found
 
+    @property
+    def has_file(self) -> bool:
+        """Tell whether a SQLite database is there; false for a name that no file can have, where Path.exists raises."""
+        return os.path.exists(self.path)  # noqa: PTH110
+
     @cached_property
     def url(self) -> URL:
         """Return the URL of a PostgreSQL database; raises ConfigurationError when it cannot be read."""
@@ -97,7 +102,7 @@ class Database:
 
         Raises DatabaseMissing, DatabaseUnreachable or ConfigurationError.
         """
-        if self.is_sqlite and not self.path.exists():
+        if self.is_sqlite and not self.has_file:
             raise self._no_file()
         engine = self.reader if read_only else self.writer
         try:

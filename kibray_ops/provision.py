@@ -47,7 +47,7 @@ def init(database: Database, *, standalone: bool, baseline: datetime | None, now
     `standalone` also makes Kibray's tables, but only in an empty database. The baseline is noted once, and the zone
     with it; a given one moves both. Raises TablesMissing, UsageError and the database's errors.
     """
-    if standalone and database.is_sqlite and not database.path.exists():
+    if standalone and database.is_sqlite and not database.has_file:
         try:
             files.make_directory(database.path.parent)
             database.path.touch(mode=files.PRIVATE)

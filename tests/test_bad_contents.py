@@ -157,7 +157,7 @@ def bear(world: World, job: registry.Job, poison: Poison, *, dry_run: bool) -> R
         render.report(job, report, world.settings, render.Output(), to_stdout=False)
     where = (poison, job.name, dry_run, report.error, report.traceback)
     assert report.exit_code in (0, 1, 3, 75, 78), where
-    assert "does not know" not in errors.getvalue(), where
+    assert "that it does not know" not in errors.getvalue(), where
     if report.error is not None:
         assert len(errors.getvalue().splitlines()[-2:]) == 2
         assert shown["error"]["hint"]
@@ -183,7 +183,7 @@ def test_whatever_a_column_holds(filled: World, tmp_path: Path, long: bool) -> N
         for words in (*REPORTS, *OWN_REPORTS) if long else Random(str(poison)).sample((*REPORTS, *OWN_REPORTS), 1):
             told = here.run(words, world.environ, world.directory)
             assert told.returncode in (0, 1, 3, 75, 78), (poison, words)
-            assert "does not know" not in told.stdout + told.stderr, (poison, words)
+            assert "that it does not know" not in told.stdout + told.stderr, (poison, words)
             assert "Traceback" not in told.stderr
     assert unreadable
 

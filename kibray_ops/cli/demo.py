@@ -81,6 +81,11 @@ def demo(
             f"The demo database {printable(str(file))} cannot be made: {error.strerror}.",
             hint="Change to a directory that you may write in, or name a file in one with --file.",
         ) from error
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"The demo database {printable(str(file))} cannot be made: its name is not UTF-8.",
+            hint="Choose another name with --file.",
+        ) from error
     except KeyboardInterrupt as error:
         raise explained(error) from error  # else Typer ends the command without a word, a SIGTERM with 130
     out = render.console()

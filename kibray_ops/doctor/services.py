@@ -56,7 +56,12 @@ def mail(settings: Settings, *, online: bool) -> Iterator[Finding]:
 
 def _require_place(directory: Path) -> None:
     """Raise ConfigurationError where a directory could not be written, or made; it is not made here."""
-    there = next(path for path in (directory, *directory.parents) if path.exists())
+    try:
+        there = next(path for path in (directory, *directory.parents) if path.exists())
+    except OSError as error:
+        raise ConfigurationError(
+            f"{directory} cannot be used for e-mail: {error.strerror}.", hint="Correct KIBRAY_OPS_EMAIL_DIR."
+        ) from error
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise ConfigurationError(
             f"{directory} cannot be used for e-mail: {there} is no directory that we may write.",
