@@ -70,8 +70,11 @@ def masked_url(url: str) -> str:
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
-    """Return a text with secrets masked, however they are spelt: in a URL, in JSON, in Python, in HTML, in base64."""
-    found = _spelt(frozenset(secret for secret in secrets if secret.strip()))
+    """Return a text with secrets masked, however they are spelt: in a URL, in JSON, in Python, in HTML, in base64.
+
+    A single mark hides nothing, and would take itself out of all that is said.
+    """
+    found = _spelt(frozenset(secret for secret in secrets if len(secret.strip()) > 1 or secret.strip().isalnum()))
     return found.sub(MASK, text) if found else text
 
 

@@ -143,6 +143,11 @@ def test_a_directory_for_mail_whose_name_is_too_long_is_named(sqlite_world: Worl
     assert "File name too long" in run(sqlite_world, "doctor", KIBRAY_OPS_EMAIL_DIR="x" * 5_000).stdout
 
 
+def test_a_mark_is_no_secret(sqlite_world: World) -> None:
+    done = run(sqlite_world, "config", "check", KIBRAY_OPS_PING_URL="-")
+    assert done.stderr.splitlines()[1].startswith("  - KIBRAY_OPS_PING_URL")
+
+
 def test_a_database_whose_name_no_file_can_have_is_not_there(sqlite_world: World) -> None:
     url = "sqlite:///" + "x" * 5_000
     for words, code in ((("status",), 78), (("invoices", "update-statuses"), 78), (("doctor",), 1)):
