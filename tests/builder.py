@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -65,6 +66,7 @@ class Builder:
         self.directory = directory
         self.server_url = server_url
         self._count = 0
+        self._server: psycopg.Connection[Any] | None = None
         self._templates: set[str] = set()
 
     def build(self, engine: str, version: str, directory: Path, *, initialised: bool = True) -> World:
@@ -98,19 +100,25 @@ class Builder:
         return f"w{self._count}"
 
     def _create(self, name: str, template: str = "template1", tablespace: str = "pg_default") -> str:
-        with psycopg.connect(self.server_url, autocommit=True) as connection:
-            # Copying files beats copying pages through the log, which is the default.
-            statement = f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy TABLESPACE {tablespace}'
-            connection.execute(statement)  # type: ignore[call-overload]
+        # Copying files beats copying pages through the log, which is the default.
+        self._tell(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy TABLESPACE {tablespace}')
         return self.server_url.replace("/postgres?", f"/{name}?")
 
     def drop(self, world: World) -> None:
         """Drop a PostgreSQL database that a test has done with."""
         world.hang_up()
         if world.engine == "postgresql":
-            name = _name(world)
-            with psycopg.connect(self.server_url, autocommit=True) as connection:
-                connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')  # type: ignore[call-overload]
+            self._tell(f'DROP DATABASE IF EXISTS "{_name(world)}" WITH (FORCE)')
+
+    def close(self) -> None:
+        """Close the connection to the server; the next statement opens one anew."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def _tell(self, statement: str) -> None:
+        self._server = self._server or psycopg.connect(self.server_url, autocommit=True)
+        self._server.execute(statement)  # type: ignore[call-overload]
 
     @staticmethod
     def _fill(world: World, *, initialised: bool) -> None:

@@ -37,7 +37,7 @@ def long(request: pytest.FixtureRequest) -> bool:
 
 # ---- nothing that a test makes has to reach a disk, and what each would do anew is done once
 
-gc.set_threshold(100_000)  # as the program has it; the imports and asserts of all tests are many small objects
+gc.set_threshold(1_000_000)  # the imports and asserts of all tests are many small objects
 MEMORY = Path("/dev/shm")
 HAS_MEMORY = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2**31
 if HAS_MEMORY:
@@ -98,7 +98,8 @@ def builder(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             connection.execute(f"ALTER SYSTEM SET {name} = off")  # type: ignore[call-overload]
         connection.execute("SELECT pg_reload_conf()")
     try:
-        yield Builder(tmp_path_factory.mktemp("templates"), server.get_uri())
+        yield (builder := Builder(tmp_path_factory.mktemp("templates"), server.get_uri()))
+        builder.close()
     finally:
         server.cleanup()
 

