@@ -170,7 +170,7 @@ def _send(subject: str, text: str, settings: Settings, clock: Clock) -> None:
 def _account(report: Report) -> str:
     lines = []
     if report.error is not None:
-        lines += [report.error.message, report.error.hint]
+        lines.append(report.error.account)
     failures = [problem for problem in report.problems if problem.severity == FAILURE]
     lines += [f"{problem.subject}: {problem.message}" for problem in failures]
     where = f"Run {report.run_id}, " if report.run_id else ""

@@ -42,7 +42,7 @@ class KibrayOpsError(Exception):
 
     @property
     def account(self) -> str:
-        """Return what a run record keeps: what happened, and in a line of its own what to do."""
+        """Return what a run record and an alarm say: what happened, and in a line of its own what to do."""
         return f"{self.message}\n{self.hint}"
 
 

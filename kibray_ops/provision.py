@@ -247,12 +247,11 @@ def _quoted(name: str) -> str:
 
 def place_of(connection: Connection) -> Place:
     """Return where a PostgreSQL database has the tables that are ours to use, and ours."""
-    names = [*kibray_tables(), *Operations.metadata.tables, VERSION_TABLE]
     schemas = text(
         "SELECT DISTINCT n.nspname FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n "
         "ON n.oid = c.relnamespace WHERE pg_catalog.pg_table_is_visible(c.oid) AND c.relname = ANY(:names) ORDER BY 1"
     )
-    found = connection.execute(schemas, {"names": names}).scalars().all()
+    found = connection.execute(schemas, {"names": [need.table for need in needs()]}).scalars().all()
     return Place(connection.execute(text("SELECT current_database()")).scalar_one(), tuple(found))
 
 

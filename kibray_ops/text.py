@@ -74,7 +74,7 @@ def masked(text: str, secrets: Iterable[str]) -> str:
 
     A single mark hides nothing, and would take itself out of all that is said.
     """
-    found = _spelt(frozenset(secret for secret in secrets if len(secret.strip()) > 1 or secret.strip().isalnum()))
+    found = _spelt(frozenset(secret for secret in secrets if len(mark := secret.strip()) > 1 or mark.isalnum()))
     return found.sub(MASK, text) if found else text
 
 

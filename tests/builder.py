@@ -66,7 +66,7 @@ class Builder:
         self.directory = directory
         self.server_url = server_url
         self._count = 0
-        self._server: psycopg.Connection[Any] | None = None
+        self._connection: psycopg.Connection[Any] | None = None
         self._templates: set[str] = set()
 
     def build(self, engine: str, version: str, directory: Path, *, initialised: bool = True) -> World:
@@ -101,24 +101,24 @@ class Builder:
 
     def _create(self, name: str, template: str = "template1", tablespace: str = "pg_default") -> str:
         # Copying files beats copying pages through the log, which is the default.
-        self._tell(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy TABLESPACE {tablespace}')
+        self._administer(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy TABLESPACE {tablespace}')
         return self.server_url.replace("/postgres?", f"/{name}?")
 
     def drop(self, world: World) -> None:
         """Drop a PostgreSQL database that a test has done with."""
         world.hang_up()
         if world.engine == "postgresql":
-            self._tell(f'DROP DATABASE IF EXISTS "{_name(world)}" WITH (FORCE)')
+            self._administer(f'DROP DATABASE IF EXISTS "{_name(world)}" WITH (FORCE)')
 
     def close(self) -> None:
         """Close the connection to the server; the next statement opens one anew."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
-    def _tell(self, statement: str) -> None:
-        self._server = self._server or psycopg.connect(self.server_url, autocommit=True)
-        self._server.execute(statement)  # type: ignore[call-overload]
+    def _administer(self, statement: str) -> None:
+        self._connection = self._connection or psycopg.connect(self.server_url, autocommit=True)
+        self._connection.execute(statement)  # type: ignore[call-overload]
 
     @staticmethod
     def _fill(world: World, *, initialised: bool) -> None:

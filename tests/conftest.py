@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -98,8 +99,8 @@ def builder(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             connection.execute(f"ALTER SYSTEM SET {name} = off")  # type: ignore[call-overload]
         connection.execute("SELECT pg_reload_conf()")
     try:
-        yield (builder := Builder(tmp_path_factory.mktemp("templates"), server.get_uri()))
-        builder.close()
+        with closing(Builder(tmp_path_factory.mktemp("templates"), server.get_uri())) as made:
+            yield made
     finally:
         server.cleanup()
 

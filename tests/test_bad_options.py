@@ -113,7 +113,7 @@ def test_there_is_a_bad_word_for_every_command() -> None:
 
 def test_whatever_is_typed_ends_as_documented(office: World, long: bool) -> None:
     """A sample, the same every time; with --long all of them."""
-    for words in LINES if long else Random(20).sample(LINES, 100):
+    for words in LINES if long else Random(20).sample(LINES, 130):
         run(office, words)
 
 

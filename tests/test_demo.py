@@ -20,16 +20,19 @@ from tests.world import World
 FILE = "kibray-demo.sqlite3"
 
 
+def bare(directory: Path) -> dict[str, str]:
+    """Return the environment of somebody who has set nothing."""
+    return {"PATH": os.environ["PATH"], "HOME": str(directory)}
+
+
 def start(directory: Path, *words: str, **environment: str) -> "subprocess.Popen[str]":
     arguments = [sys.executable, "-m", "kibray_ops", "demo", *words]
-    environ = {"PATH": os.environ["PATH"], "HOME": str(directory), **environment}
-    pipe = subprocess.PIPE
+    pipe, environ = subprocess.PIPE, {**bare(directory), **environment}
     return subprocess.Popen(arguments, cwd=directory, env=environ, stdout=pipe, stderr=pipe, text=True)
 
 
 def demo(directory: Path, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    environ = {"PATH": os.environ["PATH"], "HOME": str(directory), **environment}
-    return Fork(("demo", *words), environ, directory).run()
+    return Fork(("demo", *words), {**bare(directory), **environment}, directory).run()
 
 
 def world(directory: Path) -> World:
@@ -97,8 +100,7 @@ def test_the_line_that_it_prints_can_be_pasted(tmp_path: Path, name: str) -> Non
     exports = [line.strip() for line in done.stdout.splitlines() if line.strip().startswith("export ")]
     python = f"{shlex.quote(sys.executable)} -m kibray_ops"
     script = "\n".join((*exports, f"{python} payroll generate --week --dry-run"))
-    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-    again = subprocess.run(["/bin/sh", "-ec", script], env=environ, cwd=tmp_path, capture_output=True, text=True)
+    again = subprocess.run(["/bin/sh", "-ec", script], env=bare(tmp_path), cwd=tmp_path, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert "29 there before" in again.stdout
 

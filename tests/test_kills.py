@@ -102,13 +102,10 @@ def kills(victim: Victim, number: int) -> Iterator[Fate]:
             yield Fate(signal.SIGKILL, after=chance.uniform(0, victim.undisturbed.seconds))
 
 
-def signals(victim: Victim, number: int) -> Iterator[tuple[Fate, int]]:
-    """Draw a statement for each signal, and give the exit code; one job meets the other first on the other engine."""
+def signals(victim: Victim, rounds: int) -> Iterator[tuple[Fate, int]]:
+    """Draw a statement for each signal, and give the exit code."""
     chance = random.Random(f"{victim.job.name} {victim.engine}")
-    both = ((signal.SIGTERM, 143), (signal.SIGINT, 130))
-    first = (ALL.index(victim.job) + ENGINES.index(victim.engine)) % 2
-    for turn in range(number):
-        sign, code = both[(first + turn) % 2]
+    for sign, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)) * rounds:
         yield Fate(sign, event=chance.randint(1, victim.undisturbed.events)), code
 
 
@@ -118,7 +115,7 @@ def test_killed_or_ended_by_a_signal_at_random_moments_and_run_again(victim: Vic
             assert victim.meets(world, fate).code in (-signal.SIGKILL, 0)
             victim.assert_no_half_work(world)
             victim.assert_completed_by_the_next_run(world)
-    for fate, code in signals(victim, 40 if long else 1):
+    for fate, code in signals(victim, 20 if long else 1):
         with victim.world() as world:
             ended = victim.meets(world, fate)
             victim.assert_no_half_work(world)

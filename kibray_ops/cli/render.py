@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 STYLES = {"succeeded": "green", "running": "cyan", "skipped": "dim", "partial": "yellow"}
 """Colours of the states of a run; the others are red."""
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ROOM_LEFT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Why a stream takes no more."""
 PIPE_WIDTH = 160
 """Columns of a report that nobody wraps: in a pipe or a file."""
 
@@ -192,7 +193,7 @@ def abandon_stdout() -> None:
 
 def without_room(error: Exception) -> errors.KibrayOpsError | None:
     """Return what to tell where stdout took no more, and write there no more; None where it was something else."""
-    if not isinstance(error, OSError) or error.filename or error.errno not in NO_ROOM:
+    if not isinstance(error, OSError) or error.filename or error.errno not in NO_ROOM_LEFT:
         return None
     abandon_stdout()
     return errors.KibrayOpsError(

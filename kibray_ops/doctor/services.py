@@ -175,16 +175,22 @@ def _checks(base: str) -> Iterator[Finding]:
 
 def alarms(settings: Settings, *, online: bool) -> Iterator[Finding]:
     """Yield whether anybody hears of failures, and `online` whether each job's check takes a ping."""
+    from kibray_ops import channels
+
     if online and settings["PING_URL"]:
         yield from _checks(settings["PING_URL"])
+    if settings["ALERT_EMAIL"]:
+        try:
+            channels.require_email(settings)
+        except ConfigurationError:
+            yield warning(
+                "alarms",
+                "no failure is mailed as long as e-mail is not set up",
+                f"See mail, above, or unset {PREFIX}ALERT_EMAIL.",
+            )
+            return
     told = [words for name, words in (("PING_URL", "pings"), ("ALERT_EMAIL", "e-mails")) if settings[name]]
-    if settings["ALERT_EMAIL"] and not _is_mail_set_up(settings):
-        yield warning(
-            "alarms",
-            "no failure is mailed as long as e-mail is not set up",
-            f"See mail, above, or unset {PREFIX}ALERT_EMAIL.",
-        )
-    elif told:
+    if told:
         yield ok("alarms", f"failures are told by {' and '.join(told)}")
     else:
         yield warning(
@@ -192,13 +198,3 @@ def alarms(settings: Settings, *, online: bool) -> Iterator[Finding]:
             "nobody is told when a job fails, but by cron's own mail",
             f"Set {PREFIX}ALERT_EMAIL; {PREFIX}PING_URL also notices when this whole machine is gone.",
         )
-
-
-def _is_mail_set_up(settings: Settings) -> bool:
-    from kibray_ops import channels
-
-    try:
-        channels.require_email(settings)
-    except ConfigurationError:
-        return False
-    return True

